@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # How many times the rounds of `make test` the tests of `make test-long` take.
-ROUNDS ?= 6
+ROUNDS ?= 4
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 NATIVE := src/tailrace/native/_native.so

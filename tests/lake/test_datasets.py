@@ -189,20 +189,20 @@ def test_a_dataset_that_is_being_created_counts(tmp_path: Path, monkeypatch: pyt
     lake.close()
 
 
+@pytest.mark.parametrize("is_lasting", [False, True])
 def test_a_creation_that_fails_at_any_step_leaves_the_name_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lasting: bool
 ) -> None:
+    """A flush that fails, or with it all later ones: those of the removal, too."""
     lake = Lake.open(tmp_path, NEVER)
     fsync = os.fsync
     for step in range(30):
         left = step
-        failed = False
 
         def fail(descriptor: int) -> None:
-            nonlocal left, failed
+            nonlocal left
             left -= 1
-            if left == -1:
-                failed = True
+            if left == -1 or (is_lasting and left < 0):
                 raise OSError(errno.EIO, "Input/output error")
             fsync(descriptor)
 
@@ -213,10 +213,11 @@ def test_a_creation_that_fails_at_any_step_leaves_the_name_free(
             except DatasetUnavailable:
                 assert not lake.has("d")
                 assert not (tmp_path / "d").exists()
-                lake.create("d")
-        lake.drop("d")
-        if not failed:
+        if left >= 0:
+            lake.drop("d")
             break
+        lake.create("d")
+        lake.drop("d")
     assert 5 < step < 29
     lake.close()
 

@@ -1,4 +1,4 @@
-"""How many rounds a test takes: a fifth of them in `make test-fast`, six times as many in `make test-long`."""
+"""How many rounds a test takes: a fifth of them in `make test-fast`, four times as many in `make test-long`."""
 
 import os
 

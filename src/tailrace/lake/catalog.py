@@ -112,10 +112,11 @@ def decode_by_name(
         return {}
 
 
-def remove(directory: Path) -> None:
+def remove(directory: Path, *, or_keep: bool = True) -> None:
     """Take a dataset's directory out of sight in one step, where there is one, then delete it; what stays goes later.
 
-    Raise OSError where it is still to be seen.
+    Raise OSError where that may not last: then it is to be seen as before, or with `or_keep` false only after a power
+    cut, and whole.
     """
     tombstone = directory.with_name(f"{DROPPED_PREFIX}{uuid.uuid4()}")
     try:
@@ -125,8 +126,9 @@ def remove(directory: Path) -> None:
     try:
         flush(directory.parent)
     except BaseException:
-        # So that it is renamed again the next time: this name may not be durable.
-        tombstone.rename(directory)
+        if or_keep:
+            # So that it is renamed again the next time: this name may not be durable.
+            tombstone.rename(directory)
         raise
     try:
         shutil.rmtree(tombstone)

@@ -161,11 +161,12 @@ class Datasets:
             flush(root)
             return self.opened(read_dataset(storage_of(directory), info))
         except BaseException:
-            # Otherwise the name would be taken by a dataset whose creation was answered with an error.
+            # Otherwise the name would be taken by a dataset whose creation was answered with an error. And the next
+            # start would open it and take events into it, though its name, whose flush failed, may never be durable.
             try:
-                catalog.remove(directory)
+                catalog.remove(directory, or_keep=False)
             except OSError:
-                logger.exception("%s, whose dataset could not be made, cannot be removed", directory)
+                logger.exception("%s, whose dataset could not be made, may be there again after a power cut", directory)
             raise
 
     def update(self, name: str, changes: dict[str, str | int | bool]) -> DatasetInfo:
