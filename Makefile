@@ -1,4 +1,4 @@
-# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, bench, fuzz, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
+# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, bench, pictures, fuzz, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
 
 DATA ?= tailrace-data
 PORT ?= 8080
