@@ -1,27 +1,15 @@
 import { describe, expect, test } from "vitest";
-import type { Answer, Table } from "../src/api/apl";
+import type { Table } from "../src/api/apl";
 import { colourOfLevel, type HeatChart, levelOf, levelsOf } from "../src/result/heat";
 import { chartOf } from "../src/result/series";
-
-function answer(table: Partial<Table>): Answer {
-  const status = {
-    elapsedTime: 1,
-    rowsExamined: 0,
-    rowsMatched: 0,
-    blocksExamined: 0,
-    blocksMatched: 0,
-    blocksSkipped: 0,
-    isPartial: false,
-  };
-  return { status, datasetNames: ["traces"], tables: [{ name: "0", fields: [], groups: [], columns: [], ...table }] };
-}
+import { answer } from "./answers";
 
 const histogram = { name: "h", type: "array", agg: { name: "histogram", fields: ["duration"] } };
 const buckets = (...counts: number[]) => counts.map((count, at) => ({ from: at * 10, to: at * 10 + 10, count }));
 const [FIRST, SECOND] = ["2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"];
 
 function heat(table: Partial<Table>): HeatChart {
-  const chart = chartOf(answer(table));
+  const chart = chartOf(answer(table, { datasetNames: ["traces"] }));
   if (chart?.kind !== "heat") throw new Error(`it is drawn as ${chart?.kind}`);
   return chart;
 }
@@ -80,7 +68,7 @@ describe("histograms", () => {
   });
   test("are told by what they hold: other arrays, and none, are drawn otherwise", () => {
     for (const value of [[], [1, 2], [{ from: 1, to: 2 }], [{ from: null, to: 1, count: 1 }], null])
-      expect(chartOf(answer({ fields: [histogram], columns: [[value]] }))).toBeNull();
+      expect(chartOf(answer({ fields: [histogram], columns: [[value]] }, { datasetNames: ["traces"] }))).toBeNull();
   });
 });
 

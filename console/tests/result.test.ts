@@ -1,24 +1,11 @@
 import { describe, expect, test } from "vitest";
-import type { Answer, Table } from "../src/api/apl";
 import { parseExact } from "../src/api/http";
 import { bytes, cellText, duration, eventTime } from "../src/format/values";
 import { flattened } from "../src/result/flatten";
 import { compared } from "../src/result/order";
 import { chartOf } from "../src/result/series";
 import { gridOf, rowOf, severityOf } from "../src/result/table";
-
-function answer(table: Partial<Table>): Answer {
-  const status = {
-    elapsedTime: 1,
-    rowsExamined: 0,
-    rowsMatched: 0,
-    blocksExamined: 0,
-    blocksMatched: 0,
-    blocksSkipped: 0,
-    isPartial: false,
-  };
-  return { status, tables: [{ name: "0", fields: [], groups: [], columns: [], ...table }] };
-}
+import { answer } from "./answers";
 
 const field = (name: string, type = "string") => ({ name, type });
 

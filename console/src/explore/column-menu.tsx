@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { MAX_COLUMNS, shownColumns, toggled } from "../result/columns";
 import type { Grid } from "../result/table";
 import { Icon } from "../ui/icons";
-import { Menu } from "../ui/menu";
+import { Menu, MenuSearch } from "../ui/menu";
 import * as state from "./state";
 
 const MOST_OFFERED = 200; // of the fields that fit what is typed
@@ -23,13 +23,7 @@ function Columns({ grid }: { grid: Grid }) {
   const found = grid.fields.filter(({ name }) => name.toLowerCase().includes(typed.toLowerCase()));
   return (
     <>
-      <input
-        class="input menu-search"
-        placeholder="Find a field"
-        aria-label="Find a field"
-        value={typed}
-        onInput={(event) => setTyped(event.currentTarget.value)}
-      />
+      <MenuSearch what="a field" typed={typed} onType={setTyped} />
       <div class="menu-list">
         {found.slice(0, MOST_OFFERED).map(({ name }) => {
           const isDrawn = drawn.has(name);

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { type Dataset, datasets, loadStatistics, statistics } from "../datasets";
 import { ago, compact } from "../format/values";
 import { Icon } from "./icons";
-import { Menu } from "./menu";
+import { Menu, MenuSearch } from "./menu";
 
 interface DatasetMenuProps {
   chosen: string | null;
@@ -42,13 +42,7 @@ function Choices({ chosen, onChoose, offered = [] }: DatasetMenuProps) {
   const found = offered.filter((each) => each.name.toLowerCase().includes(typed.toLowerCase()));
   return (
     <>
-      <input
-        class="input menu-search"
-        placeholder="Find a dataset"
-        aria-label="Find a dataset"
-        value={typed}
-        onInput={(event) => setTyped(event.currentTarget.value)}
-      />
+      <MenuSearch what="a dataset" typed={typed} onType={setTyped} />
       <div class="menu-list">
         {found.map((each) => {
           const known = statistics.value.get(each.name);

@@ -54,6 +54,26 @@ export function Menu({ label, title, className = "button", children }: MenuProps
   );
 }
 
+interface MenuSearchProps {
+  /** what is looked for, such as "a dataset" */
+  what: string;
+  typed: string;
+  onType: (typed: string) => void;
+}
+
+/** What to look for among the items of a menu. */
+export function MenuSearch({ what, typed, onType }: MenuSearchProps) {
+  return (
+    <input
+      class="input menu-search"
+      placeholder={`Find ${what}`}
+      aria-label={`Find ${what}`}
+      value={typed}
+      onInput={(event) => onType(event.currentTarget.value)}
+    />
+  );
+}
+
 function moveFocus(event: KeyboardEvent, root: HTMLElement | null): void {
   const items = [...(root?.querySelectorAll<HTMLElement>(".menu-item") ?? [])];
   const at = items.indexOf(document.activeElement as HTMLElement);

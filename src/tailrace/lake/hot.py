@@ -55,11 +55,7 @@ def _size(part: HotPart) -> int:
 
 def merged(parts: Sequence[HotPart]) -> HotPart:
     """Return the rows of parts that follow each other as one part."""
-    return with_rows(parts, joined(list(parts)).combine_chunks())
-
-
-def with_rows(parts: Sequence[HotPart], rows: pa.Table) -> HotPart:
-    """Return one part for several that follow each other, given all their rows, in any order."""
+    rows = joined(list(parts)).combine_chunks()
     raw_bytes = sum(part.raw_bytes for part in parts)
     return HotPart(HotTable.of(rows), parts[-1].positions, raw_bytes, parts[0].since_s)
 

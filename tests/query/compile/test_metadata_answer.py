@@ -1,7 +1,6 @@
 """What metadata answers alone is answered without an engine, and as an engine does."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +15,6 @@ from tailrace.query.compile import metadata_answer
 
 DAY = 20_000 * 86_400_000_000
 HOUR = 3_600_000_000
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Iterator[FileDesk]:
-    desk = FileDesk(tmp_path)
-    yield desk
-    desk.close()
 
 
 def by_engine(files: FileDesk, apl: str, **more: Any) -> AplResult:

@@ -28,13 +28,6 @@ DAY = 20_000 * 86_400_000_000
 HOUR = 3_600_000_000
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Iterator[FileDesk]:
-    desk = FileDesk(tmp_path)
-    yield desk
-    desk.close()
-
-
 def fully_read(files: FileDesk, apl: str, **more: Any) -> AplResult:
     """Return the answer with all rows read."""
     with pytest.MonkeyPatch.context() as patch:
