@@ -102,16 +102,20 @@ export function may(capability: string, action: string): boolean {
   return !!who && (who.isUnlimited || (who.orgCapabilities[capability] ?? []).includes(action));
 }
 
-/** Whether the session may do something with a dataset. */
-export function mayWith(dataset: string, capability: string, action: string): boolean {
+/** Whether the session may do something with a dataset, by any of these names: its own, and "*" for every dataset. */
+export function mayWith(names: readonly string[], capability: string, action: string): boolean {
   const who = session.value;
   if (!who) return false;
   if (who.isUnlimited) return true;
-  return [dataset, "*"].some((name) => (who.datasetCapabilities[name]?.[capability] ?? []).includes(action));
+  return names.some((name) => (who.datasetCapabilities[name]?.[capability] ?? []).includes(action));
+}
+
+/** Whether the session may do something with any dataset. */
+export function mayWithAny(capability: string, action: string): boolean {
+  return mayWith(Object.keys(session.value?.datasetCapabilities ?? {}), capability, action);
 }
 
 /** Whether the session may send events, or make what may. */
 export function maySend(): boolean {
-  const held = Object.values(session.value?.datasetCapabilities ?? {});
-  return may("apiTokens", "create") || held.some((capabilities) => (capabilities.ingest ?? []).includes("create"));
+  return may("apiTokens", "create") || mayWithAny("ingest", "create");
 }

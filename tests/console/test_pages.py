@@ -1,5 +1,6 @@
 """The other pages in a browser: followed, traced, drawn, watched, sent, managed."""
 
+import asyncio
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from conftest import Server
+    from playwright.async_api import Route
     from support.browser import Visit
 
     Visits = Callable[..., Awaitable[Visit]]
@@ -286,10 +288,14 @@ async def test_what_a_token_may_not_do_is_not_shown(visits: "Visits", server: "S
             "orgCapabilities": {"datasets": ["read"]},
         },
     )
+    server.create("a-dataset-of-others")
     visit = await visits(made.json()["token"])
     page = visit.page
-    await visit.open("/explore", q=f"['{sample}']")
+    await visit.open("/explore")
     await expect(status(page)).to_contain_text("300 rows")
+    await page.get_by_title("Choose a dataset").click()
+    await expect(page.get_by_role("menuitemradio")).to_have_text(re.compile(f"^{sample}"))
+    await page.keyboard.press("Escape")
     await visit.open("/settings")
     await expect(page.get_by_role("link", name="Datasets")).to_be_visible()
     for hidden in ("Tokens", "Users", "Health"):
@@ -297,4 +303,28 @@ async def test_what_a_token_may_not_do_is_not_shown(visits: "Visits", server: "S
     await expect(page.get_by_role("button", name="Delete")).to_have_count(0)
     await expect(page.get_by_role("button", name="New dataset")).to_have_count(0)
     await visit.open("/monitors")
+    await expect(status(page)).to_contain_text("300 rows")  # what may not be seen leads to Explore
     await expect(page.get_by_role("button", name="New monitor")).to_have_count(0)
+
+
+async def test_who_leaves_explore_before_it_knows_the_datasets_is_not_taken_back(
+    visits: "Visits", server: "Server", sample: str
+) -> None:
+    visit = await visits(server.token)
+    page = visit.page
+    held = asyncio.Event()
+    arrived = asyncio.Event()
+
+    async def hold(route: "Route") -> None:
+        arrived.set()
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/v2/datasets", hold)
+    await visit.open("/explore")
+    await arrived.wait()
+    await visit.open("/monitors")
+    async with page.expect_response("**/v2/datasets"):
+        held.set()
+    await page.evaluate("() => new Promise((resolve) => setTimeout(resolve))")
+    await expect(page).to_have_url(re.compile("#/monitors"))

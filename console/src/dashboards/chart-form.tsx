@@ -1,7 +1,7 @@
 /** A chart of a dashboard made or changed. */
 import { useEffect, useState } from "preact/hooks";
 import { aplDataset } from "../api/apl";
-import { datasets, loadDatasets } from "../datasets";
+import { loadDatasets, readable } from "../datasets";
 import { FormDialog } from "../ui/dialog";
 import { type DashboardChart, TYPES } from "./types";
 
@@ -15,7 +15,7 @@ export function ChartForm({ before, onDone, onClose }: ChartFormProps) {
   const [chart, setChart] = useState(before);
   useEffect(() => void loadDatasets(), []);
   const isNote = chart.type === "Note";
-  const hint = aplDataset(datasets.value[0]?.name ?? "demo");
+  const hint = aplDataset(readable.value[0]?.name ?? "demo");
   return (
     <FormDialog
       title={before.query?.apl || before.text ? "Edit the chart" : "New chart"}

@@ -1,7 +1,7 @@
 /** One event whole: its fields with their types, and as JSON. */
 import { useMemo, useState } from "preact/hooks";
 import { ApiError } from "../api/http";
-import { datasets, loadStatistics, statistics } from "../datasets";
+import { loadStatistics, readable, statistics } from "../datasets";
 import { count, eventTime } from "../format/values";
 import { queryOf, SOURCE_FIELD, unionQuery } from "../query/filters";
 import { type Grid, rowOf, TIME } from "../result/table";
@@ -87,7 +87,7 @@ function AroundMenu({ time, dataset }: AroundMenuProps) {
   const isApl = state.language.value === "apl";
   const places: [string, () => string | Promise<string>][] = [["In this query", () => state.asked.value]];
   if (isApl && dataset) places.push([`In all of ${dataset}`, () => queryOf(dataset)]);
-  if (isApl && datasets.value.length > 1) places.push(["In all datasets", () => allDatasets(span)]);
+  if (isApl && readable.value.length > 1) places.push(["In all datasets", () => allDatasets(span)]);
   return (
     <Menu className="button small" title="Around this" label="Around this">
       {(close) =>
@@ -111,7 +111,7 @@ function AroundMenu({ time, dataset }: AroundMenuProps) {
 
 /** Return a query of all datasets; where there are many, of those that have events of that time. */
 async function allDatasets({ startMs, endMs }: Span): Promise<string> {
-  if (datasets.value.length <= MOST_UNKNOWN) return unionQuery();
+  if (readable.value.length <= MOST_UNKNOWN) return unionQuery();
   try {
     await loadStatistics();
   } catch (error) {

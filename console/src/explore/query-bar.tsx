@@ -1,7 +1,7 @@
 /** The query and the time that it covers. */
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { datasets } from "../datasets";
+import { readable } from "../datasets";
 import { queryOf } from "../query/filters";
 import { TimePicker } from "../time/picker";
 import { DatasetMenu } from "../ui/dataset-menu";
@@ -21,7 +21,7 @@ const LANGUAGES: [state.Language, string][] = [
 
 /** Return a query for the same dataset in another language. */
 function translated(language: state.Language): string {
-  const name = state.dataset.value ?? datasets.value[0]?.name ?? "demo";
+  const name = state.dataset.value ?? readable.value[0]?.name ?? "demo";
   if (language === "apl") return queryOf(name);
   return `SELECT * FROM "${name.replaceAll('"', '""')}" ORDER BY _time DESC LIMIT 100`;
 }
@@ -72,7 +72,7 @@ export function QueryBar({ onToggleFields, fieldsShown }: QueryBarProps) {
         value={state.draft.value}
         error={state.failure.value?.place ? state.failure.value : null}
         names={state.fields.value}
-        datasets={datasets.value}
+        datasets={readable.value}
         language={state.language.value}
         onChange={(text) => {
           state.draft.value = text;

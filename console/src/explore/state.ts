@@ -3,7 +3,7 @@ import { computed, effect, signal, untracked } from "@preact/signals";
 import { type Answer, aplName, runApl } from "../api/apl";
 import { ApiError, ask } from "../api/http";
 import { runSql } from "../api/sql";
-import { datasets, loadDatasets, writable } from "../datasets";
+import { datasets, loadDatasets, readable } from "../datasets";
 import { filtersOf, givesEvents, queryOf, sourceFieldOf, sourceOf, sqlSourceOf } from "../query/filters";
 import { columnsOf } from "../result/columns";
 import { type Chart, chartOf } from "../result/series";
@@ -215,11 +215,11 @@ export function hitsOf(answer: Answer, stepMs: number, span: Span): Hits {
   return { times: Array.from({ length: bins }, (_, bin) => first + bin * stepMs), series, stepMs, span };
 }
 
-/** Read the datasets, and open the first one where the address names no query. */
+/** Read the datasets, and open the first one that may be asked where the address names no query. */
 export async function open(): Promise<void> {
   await loadDatasets();
-  const first = writable.value[0] ?? datasets.value[0];
-  if (asked.value || !first) return;
+  const first = readable.value[0];
+  if (route.value.path !== "/explore" || asked.value || !first) return; // the user may have gone on meanwhile
   const { start, end } = range.value;
   navigate("/explore", { q: queryOf(first.name), start, end }, { replace: true });
 }
@@ -237,7 +237,7 @@ function loadFields(name: string | null): Promise<void> {
 }
 
 async function readFields(name: string | null): Promise<void> {
-  if (name === null || !datasets.value.some((each) => each.name === name)) return;
+  if (name === null || !readable.value.some((each) => each.name === name)) return;
   const found = await ask<DatasetField[]>(`/v2/datasets/${encodeURIComponent(name)}/fields`);
   if (fieldsOf === name) fields.value = found.sort((a, b) => a.name.localeCompare(b.name));
 }

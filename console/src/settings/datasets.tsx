@@ -82,7 +82,7 @@ export function DatasetSettings() {
                         Edit
                       </button>
                     )}
-                    {mayWith(dataset.name, "trim", "update") && (
+                    {mayWith([dataset.name, "*"], "trim", "update") && (
                       <button type="button" class="button small" onClick={() => setOpened({ what: "trim", dataset })}>
                         Trim
                       </button>

@@ -1,7 +1,7 @@
 /** Settings: what is managed, and how the server is. */
 import type { FunctionComponent } from "preact";
 import { hashOf, route } from "../router";
-import { may, session } from "../session";
+import { may, mayWithAny, session } from "../session";
 import { AuditSettings } from "./audit";
 import { DatasetSettings } from "./datasets";
 import { HealthSettings } from "./health";
@@ -30,7 +30,12 @@ const TABS: Tab[] = [
     page: OrganisationSettings,
   },
   { id: "roles", title: "Roles and groups", shown: () => may("rbac", "read"), page: RoleSettings },
-  { id: "vfields", title: "Virtual fields", shown: () => may("datasets", "read"), page: VirtualFieldSettings },
+  {
+    id: "vfields",
+    title: "Virtual fields",
+    shown: () => mayWithAny("virtualFields", "read"),
+    page: VirtualFieldSettings,
+  },
   { id: "views", title: "Views", shown: () => may("views", "read"), page: ViewSettings },
   { id: "annotations", title: "Annotations", shown: () => may("annotations", "read"), page: AnnotationSettings },
   { id: "health", title: "Health", shown: () => may("server", "read"), page: HealthSettings },

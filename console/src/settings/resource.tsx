@@ -1,7 +1,6 @@
 /** Things of one kind that are listed, made, changed and deleted alike: a table and a form of their members. */
 import { useState } from "preact/hooks";
 import { ask } from "../api/http";
-import { may } from "../session";
 import { Deletion, FormDialog } from "../ui/dialog";
 import { Shown, useLoaded } from "../ui/loaded";
 import { type RecordColumn, Records } from "../ui/records";
@@ -29,7 +28,8 @@ export interface Resource {
   path: string;
   /** of the list, where that differs */
   listPath?: string;
-  capability: string;
+  /** whether the session may do an action with them: create, update, delete */
+  may: (action: string) => boolean;
   members: Member[];
   columns: RecordColumn<ResourceRecord>[];
   empty: string;
@@ -38,7 +38,7 @@ export interface Resource {
 }
 
 export function ResourceSettings({ resource }: { resource: Resource }) {
-  const { capability, noun, path } = resource;
+  const { may, noun, path } = resource;
   const listed = useLoaded(() => ask<ResourceRecord[]>(resource.listPath ?? path), [path]);
   const [opened, setOpened] = useState<ResourceRecord | "new" | null>(null);
   const [deleting, setDeleting] = useState<ResourceRecord | null>(null);
@@ -50,7 +50,7 @@ export function ResourceSettings({ resource }: { resource: Resource }) {
   const pathOf = (record: ResourceRecord) => `${path}/${encodeURIComponent(record.id)}`;
   return (
     <>
-      {may(capability, "create") && (
+      {may("create") && (
         <div class="row">
           <button type="button" class="button primary" onClick={() => setOpened("new")}>
             New {noun}
@@ -70,12 +70,12 @@ export function ResourceSettings({ resource }: { resource: Resource }) {
                 right: true,
                 cell: (record) => (
                   <span class="row">
-                    {may(capability, "update") && (
+                    {may("update") && (
                       <button type="button" class="button small" onClick={() => setOpened(record)}>
                         Edit
                       </button>
                     )}
-                    {may(capability, "delete") && (
+                    {may("delete") && (
                       <button type="button" class="button small danger" onClick={() => setDeleting(record)}>
                         Delete
                       </button>

@@ -1,6 +1,7 @@
 /** The settings whose things are managed alike: views, virtual fields, annotations, roles, groups. */
 import { useEffect, useState } from "preact/hooks";
 import { datasets, loadDatasets } from "../datasets";
+import { may, mayWith } from "../session";
 import { DatasetMenu } from "../ui/dataset-menu";
 import { type Member, type Resource, type ResourceRecord, ResourceSettings } from "./resource";
 
@@ -14,7 +15,7 @@ const DATASETS: Member = { name: "datasets", title: "Datasets", kind: "list", hi
 const VIEWS: Resource = {
   noun: "view",
   path: "/v2/views",
-  capability: "views",
+  may: (action) => may("views", action),
   members: [NAME, { name: "aplQuery", title: "Query", kind: "area", required: true }, DESCRIPTION, DATASETS],
   columns: [
     { title: "Name", cell: (record) => <b>{String(record.name)}</b> },
@@ -28,7 +29,7 @@ const VIEWS: Resource = {
 const ANNOTATIONS: Resource = {
   noun: "annotation",
   path: "/v2/annotations",
-  capability: "annotations",
+  may: (action) => may("annotations", action),
   members: [
     { name: "title", title: "Title", kind: "text" },
     {
@@ -59,7 +60,7 @@ const CAPABILITIES = '{"*": {"ingest": ["create"], "query": ["read"]}}';
 const ROLES: Resource = {
   noun: "role",
   path: "/v2/rbac/roles",
-  capability: "rbac",
+  may: (action) => may("rbac", action),
   members: [
     NAME,
     DESCRIPTION,
@@ -85,7 +86,7 @@ const ROLES: Resource = {
 const GROUPS: Resource = {
   noun: "group",
   path: "/v2/rbac/groups",
-  capability: "rbac",
+  may: (action) => may("rbac", action),
   members: [
     NAME,
     DESCRIPTION,
@@ -128,13 +129,14 @@ export function RoleSettings() {
 export function VirtualFieldSettings() {
   const [chosen, setChosen] = useState("");
   useEffect(() => void loadDatasets(), []);
-  const dataset = chosen || datasets.value[0]?.name;
+  const offered = datasets.value.filter(({ name }) => mayWith([name, "*"], "virtualFields", "read"));
+  const dataset = chosen || offered[0]?.name;
   if (!dataset) return <p class="empty">There is no dataset yet.</p>;
   const resource: Resource = {
     noun: "virtual field",
     path: "/v2/vfields",
     listPath: `/v2/vfields?dataset=${encodeURIComponent(dataset)}`,
-    capability: "datasets",
+    may: (action) => mayWith([dataset, "*"], "virtualFields", action),
     members: [
       { name: "dataset", title: "Dataset", kind: "text", initial: dataset, required: true },
       NAME,
@@ -159,7 +161,7 @@ export function VirtualFieldSettings() {
   return (
     <>
       <div class="row">
-        <DatasetMenu chosen={dataset} onChoose={setChosen} />
+        <DatasetMenu chosen={dataset} offered={offered} onChoose={setChosen} />
       </div>
       <ResourceSettings key={dataset} resource={resource} />
     </>

@@ -1,6 +1,6 @@
 /** Stream: the events of a dataset as they come, with a filter, a pause, and what was left out said. */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { datasets, loadDatasets } from "../datasets";
+import { loadDatasets, readable } from "../datasets";
 import { count } from "../format/values";
 import { navigate, route } from "../router";
 import { DatasetMenu } from "../ui/dataset-menu";
@@ -15,8 +15,7 @@ const AT_END_PX = 40;
 
 export function StreamPage() {
   const { params } = route.value;
-  const dataset =
-    params.get("dataset") ?? datasets.value.find((each) => each.name === "demo")?.name ?? datasets.value[0]?.name;
+  const dataset = params.get("dataset") ?? readable.value[0]?.name;
   const where = params.get("where") ?? "";
   const [filter, setFilter] = useState(where);
   const [mark, setMark] = useState("");

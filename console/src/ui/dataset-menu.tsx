@@ -1,6 +1,6 @@
 /** Choosing a dataset: with how much it holds, and when its last event was. */
 import { useState } from "preact/hooks";
-import { type Dataset, datasets, loadStatistics, statistics } from "../datasets";
+import { type Dataset, loadStatistics, readable, statistics } from "../datasets";
 import { ago, compact } from "../format/values";
 import { Icon } from "./icons";
 import { Menu, MenuSearch } from "./menu";
@@ -8,11 +8,11 @@ import { Menu, MenuSearch } from "./menu";
 interface DatasetMenuProps {
   chosen: string | null;
   onChoose: (name: string) => void;
-  /** all where it is not given */
+  /** all that may be asked where it is not given */
   offered?: readonly Dataset[];
 }
 
-export function DatasetMenu({ chosen, onChoose, offered = datasets.value }: DatasetMenuProps) {
+export function DatasetMenu({ chosen, onChoose, offered = readable.value }: DatasetMenuProps) {
   return (
     <Menu
       title="Choose a dataset"
