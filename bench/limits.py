@@ -12,11 +12,11 @@ from tailrace.events import Batch
 from tailrace.lake import LakeSettings
 from tailrace.lake.fields import Fields
 from tailrace.lake.hot import HotPart, joined
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.shred import Shredder
 from tailrace.lake.shredding import SHRED_BYTES
 from tailrace.lake.snapshot import FieldsView, HotTable
-from tailrace.lake.table_storage import TableStorage
 from tailrace.log import FIRST_WRITER
 from tailrace.parsing import Limits, TimeRule, parse_json
 
@@ -54,7 +54,7 @@ def shred_and_write(batches: Sequence[Batch], directory: Path) -> float:
     """Shred batches, sort the rows and write them as Parquet, in the lake's own portions: bytes a second."""
     settings = LakeSettings()
     directory.mkdir()
-    storage = TableStorage(directory)
+    storage = LocalTable(directory)
     fields = Fields(FieldsView(()), max_columns=settings.columns_per_dataset, density=settings.column_density)
     shredder = Shredder(fields)
     hot: list[HotPart] = []

@@ -24,12 +24,12 @@ from bench.generators import API_LOGS, BLUESKY, LOG_LINES, Generator
 from bench.generators.own_texts import API_MESSAGES, BLUESKY_POSTS
 from tailrace.events import Batch
 from tailrace.lake.fields import Fields
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.rewrite import merged
 from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.shred import Shredder
 from tailrace.lake.table_clustering import TableClustering
-from tailrace.lake.table_storage import TableStorage
 
 SEED = 1
 SHARES = (0.005, 0.01, 0.02, 0.04)  # of a row group as it is written, for the filters of all its texts
@@ -197,7 +197,7 @@ def _tables(generator: Generator, events: int) -> Iterator[pa.Table]:
 
 def _merged(generator: Generator, events: int, directory: Path) -> tuple[Path, float]:
     """Return one file of events as compaction leaves it, and the CPU seconds that the merge took."""
-    storage, settings = TableStorage(directory), MaintenanceSettings()
+    storage, settings = LocalTable(directory), MaintenanceSettings()
     clustering = TableClustering(storage)
     files = []
     for rows in _tables(generator, events):

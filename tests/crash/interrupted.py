@@ -21,7 +21,7 @@ from tailrace.lake import maintenance as maintenance_module
 from tailrace.lake import rewrite as rewrite_module
 from tailrace.lake import sidecar as sidecar_module
 from tailrace.lake import table as table_module
-from tailrace.lake.table_storage import TableStorage
+from tailrace.lake.local_table import LocalTable
 
 DATASET = "d"
 BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9, keep_removed_s=0))
@@ -61,10 +61,10 @@ MOMENTS: dict[str, tuple[Any, str, Callable[[Call], Call]]] = {
     "new files written": (sidecar_module, "store_removed", before),
     "what is taken out noted": (sidecar_module, "store_removed", after),
     "before the Delta commit": (table_module.DatasetTable, "rewrite", before),
-    "after the Delta commit, not flushed": (TableStorage, "flush", before),
+    "after the Delta commit, not flushed": (LocalTable, "flush", before),
     "after the Delta commit, old files there": (table_module.DatasetTable, "rewrite", after),
     "one old file removed": (Path, "unlink", after_parquet),
-    "old files removed": (TableStorage, "remove_empty_days", before),
+    "old files removed": (LocalTable, "remove_empty_days", before),
     "swept": (maintenance_module.TableMaintenance, "sweep", after),
 }
 

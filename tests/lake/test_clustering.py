@@ -17,12 +17,12 @@ from support.lakes import NEVER, numbers
 from tailrace.lake import Lake, LakeSettings, MaintenanceSettings
 from tailrace.lake.clustering import GROUP_ROWS, LEAST_GROUP_ROWS, choose, fits, group_lengths, group_rows_of
 from tailrace.lake.encoding import SAMPLE_ROWS
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.settings import MAX_CLUSTER_COLUMNS
 from tailrace.lake.sidecar import load_clustering
 from tailrace.lake.snapshot import US_PER_DAY
 from tailrace.lake.table_clustering import TableClustering
-from tailrace.lake.table_storage import TableStorage
 
 RANDOM = np.random.default_rng(3)
 LEVELS = np.array(["info", "warn", "error"])
@@ -84,7 +84,7 @@ def test_row_groups_of_a_wide_file_have_more_rows() -> None:
 
 
 def test_row_groups_have_one_value_of_each_column_and_a_range_of_times(tmp_path: Path) -> None:
-    [(_, file)] = write_files(TableStorage(tmp_path), in_order(logs(100_000), ("level", "status")))
+    [(_, file)] = write_files(LocalTable(tmp_path), in_order(logs(100_000), ("level", "status")))
 
     groups = bounds(file.location)
     assert all(low == high for group in groups for low, high in (group["level"], group["status"]))
@@ -101,7 +101,7 @@ def test_each_day_is_ordered_by_itself(tmp_path: Path) -> None:
     times = RANDOM.permutation(np.arange(10_000) % 5 * US_PER_DAY + np.arange(10_000))
     rows = rows.set_column(0, "_time", pa.array(times, pa.timestamp("us", "UTC")))
 
-    added = write_files(TableStorage(tmp_path), in_order(rows, ("level",)))
+    added = write_files(LocalTable(tmp_path), in_order(rows, ("level",)))
 
     assert [file.day for _, file in added] == [0, 1, 2, 3, 4]
     for _, file in added:
@@ -131,7 +131,7 @@ def bounds(path: str) -> list[dict[str, tuple[object, object]]]:
 
 
 def test_a_large_commit_chooses_and_what_follows_keeps_to_it(tmp_path: Path) -> None:
-    storage = TableStorage(tmp_path)
+    storage = LocalTable(tmp_path)
     settings = MaintenanceSettings()
     clustering = TableClustering(storage)
 
@@ -144,7 +144,7 @@ def test_a_large_commit_chooses_and_what_follows_keeps_to_it(tmp_path: Path) -> 
 
 def test_merging_chooses_again_where_they_fit_no_longer(tmp_path: Path) -> None:
     settings = MaintenanceSettings()
-    clustering = TableClustering(TableStorage(tmp_path))
+    clustering = TableClustering(LocalTable(tmp_path))
     rows = logs(SAMPLE_ROWS)
     assert clustering.renewed(rows, settings) == ("level", "status")
 
@@ -154,7 +154,7 @@ def test_merging_chooses_again_where_they_fit_no_longer(tmp_path: Path) -> None:
 
 
 def test_a_setting_names_the_columns(tmp_path: Path) -> None:
-    clustering = TableClustering(TableStorage(tmp_path))
+    clustering = TableClustering(LocalTable(tmp_path))
     rows = logs(SAMPLE_ROWS)
 
     assert clustering.of(rows, MaintenanceSettings(cluster_by=("status", "elsewhere"))) == ("status",)
@@ -169,7 +169,7 @@ def test_a_damaged_choice_is_made_anew(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "_tailrace" / "clustering.json").write_text('{"level":')
 
     with caplog.at_level(logging.ERROR):
-        clustering = TableClustering(TableStorage(tmp_path))
+        clustering = TableClustering(LocalTable(tmp_path))
 
     assert "clustering.json is damaged" in caplog.text
     assert clustering.of(logs(SAMPLE_ROWS), MaintenanceSettings()) == ("level", "status")

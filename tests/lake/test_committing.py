@@ -13,9 +13,9 @@ from support.lakes import NEVER, failing_with, numbers
 from support.waiting import wait_until
 
 from tailrace.lake import Lake, LakeSettings
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.table import DatasetTable
-from tailrace.lake.table_storage import TableStorage
 
 
 def test_a_parquet_file_without_its_delta_commit_is_no_part_of_the_table(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_parquet_file_without_its_delta_commit_is_no_part_of_the_table(tmp_pat
     lake.accept(1, batch([{"n": 1}]))
     [part] = lake.snapshot("d").hot
     lake.close(commit=False)
-    write_files(TableStorage(tmp_path / "d"), in_order(part.rows))  # and the process ends here
+    write_files(LocalTable(tmp_path / "d"), in_order(part.rows))  # and the process ends here
 
     lake = Lake.open(tmp_path, NEVER)
     lake.accept(1, batch([{"n": 1}]))
@@ -176,7 +176,7 @@ def test_a_commit_that_fails_after_its_delta_commit_is_not_made_twice(
         def fail(*_: object) -> None:
             raise OSError("the disk is gone")
 
-        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", fail)
+        patched.setattr("tailrace.lake.local_table.LocalTable.flush", fail)
         lake.commit_now("d")
         assert lake.commit_failures == 1
 

@@ -14,9 +14,10 @@ from deltalake.exceptions import DeltaError
 from support.events import FIRST_TIME_NS, batch
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, table
-from tailrace.lake.deltalog import DeltaLog, version_name
-from tailrace.lake.table_storage import TableStorage
+from tailrace.lake import Lake, LakeSettings, MaintenanceSettings, local_deltalog, table
+from tailrace.lake.deltalog import version_name
+from tailrace.lake.local_deltalog import LocalDeltaLog
+from tailrace.lake.local_table import LocalTable
 
 BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9))
 CALLS = ("fsync", "link", "rename", "replace")
@@ -135,7 +136,7 @@ def test_a_version_has_its_name_only_once_its_content_is_flushed(
     monkeypatch.setattr(os, "fsync", record)
     monkeypatch.setattr(os, "link", link)
 
-    DeltaLog(TableStorage(tmp_path)).append(7, [{"a": {}}])
+    LocalDeltaLog(LocalTable(tmp_path)).append(7, [{"a": {}}])
 
     assert flushed == [b'{"a":{}}\n', b"directory"]
     assert [path.name for path in (tmp_path / "_delta_log").iterdir()] == ["00000000000000000007.json"]
@@ -145,13 +146,13 @@ def test_a_version_whose_name_could_not_be_flushed_is_named_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "_delta_log").mkdir()
-    log = DeltaLog(TableStorage(tmp_path))
+    log = LocalDeltaLog(LocalTable(tmp_path))
 
-    def fail(storage: TableStorage, name: str) -> None:
+    def fail(storage: LocalTable, name: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", fail)
+        patched.setattr("tailrace.lake.local_table.LocalTable.flush", fail)
         with pytest.raises(OSError, match="Input"):
             log.append(1, [{"a": {}}])
         with pytest.raises(OSError, match="Input"):
@@ -172,7 +173,7 @@ def test_a_name_that_may_not_be_flushed_is_made_anew_by_the_next_process(
 ) -> None:
     put(lake, 1)
     with monkeypatch.context() as patched:
-        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", lambda storage, name: os.fsync(-1))
+        patched.setattr("tailrace.lake.local_table.LocalTable.flush", lambda storage, name: os.fsync(-1))
         lake.commit_now("d")
     path = version_path(lake, 1)
     before = path.stat().st_ino
@@ -192,15 +193,15 @@ def test_a_version_of_another_writer_is_never_written_over(lake: Lake) -> None:
     put(lake, 2)
     lake.snapshot("d")
     other = pl.read_delta(str(lake.root / "d")).with_columns(n=pl.lit(100, pl.Int64))
-    append = DeltaLog.append
+    append = LocalDeltaLog.append
 
-    def be_first(log: DeltaLog, version: int, actions: list[dict[str, object]]) -> None:
+    def be_first(log: LocalDeltaLog, version: int, actions: list[dict[str, object]]) -> None:
         if version == 2:
             write_deltalake(str(lake.root / "d"), other.to_arrow(), mode="append")
         append(log, version, actions)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(DeltaLog, "append", be_first)
+        patched.setattr(LocalDeltaLog, "append", be_first)
         lake.commit_now("d")
 
     assert lake.commit_failures == 0
@@ -313,10 +314,10 @@ def test_a_checkpoint_that_cannot_be_made_costs_nothing(lake: Lake, monkeypatch:
     monkeypatch.setattr(table, "CHECKPOINT_VERSIONS", 2)
     lake = reopened(lake)
 
-    def fail(storage: TableStorage) -> None:
+    def fail(storage: LocalTable) -> None:
         raise DeltaError("no space")
 
-    monkeypatch.setattr(table, "checkpoint", fail)
+    monkeypatch.setattr(local_deltalog, "checkpoint", fail)
     for n in range(1, 4):
         put(lake, n)
         lake.commit_now("d")

@@ -46,7 +46,7 @@ def test_what_a_drop_could_not_store_holds_the_log_until_it_can(lake: Lake, monk
     lake.commit_now()
 
     assert told == [2]
-    assert load_dropped(lake.root) == {"d": {FIRST_WRITER: 2}}
+    assert load_dropped(lake.catalog.files) == {"d": {FIRST_WRITER: 2}}
 
 
 def test_a_batch_of_a_dropped_dataset_costs_none_beside_it_whatever_the_disk_does(

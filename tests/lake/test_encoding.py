@@ -23,9 +23,9 @@ from tailrace.lake.encoding import (
     most_distinct,
     sample_of,
 )
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.rewrite import merged
-from tailrace.lake.table_storage import TableStorage
 
 ROWS = 20_000
 TIME = pa.timestamp("us", "UTC")
@@ -58,7 +58,7 @@ def test_each_column_has_the_encoding_that_its_values_ask_for(tmp_path: Path) ->
         }
     )
 
-    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows))
+    [(_, file)] = write_files(LocalTable(tmp_path), in_order(rows))
 
     found = encodings_in(file.location)
     for name in ("_sysTime", "http.status", "level", "did"):
@@ -129,7 +129,7 @@ def test_what_is_written_is_read_by_every_reader(
     columns = {n: pa.array(v, t) for (n, t), v in zip(kinds.items(), zip(*lines, strict=True), strict=True)}
     rows = pa.table({**columns, "row": pa.array(range(len(lines)), pa.int64())})
 
-    added = write_files(TableStorage(tmp_path_factory.mktemp("written")), in_order(rows, clustering))
+    added = write_files(LocalTable(tmp_path_factory.mktemp("written")), in_order(rows, clustering))
 
     def key(line: tuple[Any, ...]) -> tuple[Any, ...]:
         by_name = dict(zip(kinds, line, strict=True))
@@ -194,7 +194,7 @@ def filters_in(path: str) -> dict[str, int]:
 def test_ids_have_filters_that_are_small_beside_the_rows(tmp_path: Path) -> None:
     rows = id_rows(LEAST_FILTER_ROWS)
 
-    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows))
+    [(_, file)] = write_files(LocalTable(tmp_path), in_order(rows))
 
     found = filters_in(file.location)
     assert set(found) == {"trace", "parent"}
@@ -208,7 +208,7 @@ def test_sentences_have_no_filters_however_short(tmp_path: Path) -> None:
         f"order {text[:12]} shipped" if n % 3 else text[:12] for n, text in enumerate(rows["trace"].to_pylist())
     ]
 
-    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows.append_column("said", [sentences])))
+    [(_, file)] = write_files(LocalTable(tmp_path), in_order(rows.append_column("said", [sentences])))
 
     assert set(filters_in(file.location)) == {"trace", "parent"}
 
@@ -216,7 +216,7 @@ def test_sentences_have_no_filters_however_short(tmp_path: Path) -> None:
 @pytest.mark.quirk("duckdb", "2.0.1")
 def test_duckdb_believes_a_damaged_filter_which_the_hash_of_its_file_tells(tmp_path: Path) -> None:
     rows = id_rows(LEAST_FILTER_ROWS)
-    storage = TableStorage(tmp_path)
+    storage = LocalTable(tmp_path)
     [(_, file)] = write_files(storage, in_order(rows))
     path = Path(file.location)
     text = rows["trace"][0].as_py()
@@ -239,8 +239,8 @@ def test_duckdb_believes_a_damaged_filter_which_the_hash_of_its_file_tells(tmp_p
 
 
 def test_few_rows_have_no_filters_and_small_rows_only_such_as_they_can_bear(tmp_path: Path) -> None:
-    [(_, few)] = write_files(TableStorage(tmp_path), in_order(id_rows(LEAST_FILTER_ROWS - 1)))
-    [(_, small)] = write_files(TableStorage(tmp_path), in_order(id_rows(LEAST_FILTER_ROWS).select(["_time", "trace"])))
+    [(_, few)] = write_files(LocalTable(tmp_path), in_order(id_rows(LEAST_FILTER_ROWS - 1)))
+    [(_, small)] = write_files(LocalTable(tmp_path), in_order(id_rows(LEAST_FILTER_ROWS).select(["_time", "trace"])))
 
     assert filters_in(few.location) == {}
     assert filters_in(small.location) == {}
@@ -248,7 +248,7 @@ def test_few_rows_have_no_filters_and_small_rows_only_such_as_they_can_bear(tmp_
 
 def test_an_id_is_found_with_a_filter_and_not_where_it_is_not(tmp_path: Path) -> None:
     rows = id_rows(2 * LEAST_FILTER_ROWS)
-    [(_, file)] = write_files(TableStorage(tmp_path), in_order(rows))
+    [(_, file)] = write_files(LocalTable(tmp_path), in_order(rows))
 
     with duckdb.connect() as connection:
         for name in ("trace", "parent"):
@@ -275,7 +275,7 @@ def test_duckdb_leaves_out_row_groups_by_their_filters(tmp_path: Path) -> None:
 
 
 def test_merged_files_have_filters_too(tmp_path: Path) -> None:
-    storage = TableStorage(tmp_path)
+    storage = LocalTable(tmp_path)
     rows = id_rows(2 * LEAST_FILTER_ROWS)
     halves = [rows.slice(0, LEAST_FILTER_ROWS - 1), rows.slice(LEAST_FILTER_ROWS - 1)]
     files = [file for half in halves for _, file in write_files(storage, in_order(half))]

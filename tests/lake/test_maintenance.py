@@ -22,9 +22,9 @@ from support.waiting import wait_until
 
 from tailrace.events import DatasetNotFound, DatasetUnavailable, DiskFull
 from tailrace.lake import DataFile, FieldsView, Lake, LakeSettings, MaintenanceSettings, Snapshot
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.sidecar import load_removed
 from tailrace.lake.snapshot import US_PER_DAY
-from tailrace.lake.table_storage import TableStorage
 
 MIB = 1024**2
 DAY_NS = US_PER_DAY * 1000
@@ -266,7 +266,7 @@ def test_files_are_removed_when_their_time_is_over_and_a_restart_does_not_begin_
     lake.create("d")
     fill(lake, 3)
     lake.compact("d")
-    removed = load_removed(TableStorage(tmp_path / "d"))
+    removed = load_removed(LocalTable(tmp_path / "d"))
     assert len(removed) == 3
     lake.close()
 
@@ -276,7 +276,7 @@ def test_files_are_removed_when_their_time_is_over_and_a_restart_does_not_begin_
     assert maintenance.sweep(at_ms + 3_599_000) == 0
     assert maintenance.sweep(max(removed.values()) + 3_600_000) == 3
     assert [Path(each.location) for each in lake.snapshot("d").files] == parquet_files_in(tmp_path)
-    assert load_removed(TableStorage(tmp_path / "d")) == {}
+    assert load_removed(LocalTable(tmp_path / "d")) == {}
     assert lake.maintenance.files_removed == 3
     lake.close()
 
@@ -318,7 +318,7 @@ def test_a_rewrite_whose_end_was_not_seen_is_recognised(lake: Lake, monkeypatch:
         def fail(*_: object) -> None:
             raise OSError("the disk is gone")
 
-        patched.setattr("tailrace.lake.table_storage.TableStorage.flush", fail)
+        patched.setattr("tailrace.lake.local_table.LocalTable.flush", fail)
         with pytest.raises(DatasetUnavailable):
             lake.delete_where("d", where(lambda n: n == 2))
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tailrace.lake import table_storage
+from tailrace.lake import local_table
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.parquet import in_order, statistics, write_files
 from tailrace.lake.snapshot import US_PER_DAY
-from tailrace.lake.table_storage import TableStorage
 from tailrace.storage import files
 
 
@@ -36,9 +36,9 @@ def test_every_file_and_directory_is_flushed_once(tmp_path: Path, monkeypatch: p
             flushed.append(path)
 
     monkeypatch.setattr(files, "flush", flush)
-    monkeypatch.setattr(table_storage, "flush", flush)
+    monkeypatch.setattr(local_table, "flush", flush)
 
-    added = write_files(TableStorage(tmp_path), in_order(rows(days)))
+    added = write_files(LocalTable(tmp_path), in_order(rows(days)))
 
     assert len(added) == days
     written = list(tmp_path.rglob("*.parquet"))
@@ -56,7 +56,7 @@ def test_each_day_has_its_rows_in_order_and_the_columns_that_have_a_value_in_the
                "early": [None, None, None, "x", None], "none": pa.nulls(5, pa.int64())}  # fmt: skip
     unordered = pa.concat_tables([pa.table({"_time": times, **columns}).slice(n, m) for n, m in ((0, 3), (3, 2))])
 
-    files = [file for _, file in write_files(TableStorage(tmp_path), in_order(unordered, clustering))]
+    files = [file for _, file in write_files(LocalTable(tmp_path), in_order(unordered, clustering))]
 
     assert [file.columns for file in files] == [{"_time", "kind", "all", name} for name in ("early", "late")]
     early, late = (pq.read_table(file.location) for file in files)
@@ -72,7 +72,7 @@ def test_a_flush_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(files, "flush", fail)
 
     with pytest.raises(OSError, match="No space left"):
-        write_files(TableStorage(tmp_path), in_order(rows(5)))
+        write_files(LocalTable(tmp_path), in_order(rows(5)))
     assert list(tmp_path.rglob("*.parquet")) == []
 
 

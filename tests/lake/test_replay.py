@@ -9,8 +9,8 @@ from support.lakes import NEVER, failing_with, numbers
 from support.waiting import wait_until
 
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import Lake, deltalog
-from tailrace.lake.table_storage import TableStorage
+from tailrace.lake import Lake, local_deltalog
+from tailrace.lake.local_table import LocalTable
 from tailrace.log import FIRST_WRITER
 
 
@@ -45,14 +45,14 @@ def test_a_dataset_that_could_not_be_opened_is_tried_again_with_what_the_log_has
     lake.commit_now()
     lake.close()
     failures = iter([OSError(errno.EIO, "I/O error")] * 3)
-    flush = deltalog.flush_newest
+    flush = local_deltalog.flush_newest
 
-    def failing(storage: TableStorage, newest: int) -> None:
+    def failing(storage: LocalTable, newest: int) -> None:
         if storage.uri.endswith("bad") and (error := next(failures, None)) is not None:
             raise error
         flush(storage, newest)
 
-    monkeypatch.setattr("tailrace.lake.table.flush_newest", failing)
+    monkeypatch.setattr(local_deltalog, "flush_newest", failing)
     lake = Lake.open(tmp_path, NEVER)
     lake.subscription.bind(told.append)
     lake.accept_all(log)
@@ -83,7 +83,9 @@ def test_what_was_dropped_is_not_opened_again(tmp_path: Path, monkeypatch: pytes
         (tmp_path / name / "_tailrace" / "dataset.json").write_bytes(b"x")
     lake = Lake.open(tmp_path, NEVER)
     with monkeypatch.context() as patched:
-        patched.setattr("tailrace.lake.catalog.remove", failing_with(OSError(errno.EIO, "I/O error")))
+        patched.setattr(
+            "tailrace.lake.local_catalog.LocalCatalog.remove", failing_with(OSError(errno.EIO, "I/O error"))
+        )
         with pytest.raises(DatasetUnavailable, match="cannot be dropped"):
             lake.drop("worse")
     lake.replayed({FIRST_WRITER: lambda first: []})

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support.rounds import rounds
 
 from tailrace.lake import DataFile
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.parquet import in_order, write_files
 from tailrace.lake.rewrite import merged
-from tailrace.lake.table_storage import TableStorage
 
 
 @settings(max_examples=rounds(60), deadline=None)
@@ -66,7 +66,7 @@ def test_merging_is_a_stable_sort(
             lines = lines[1::2]
         rows += lines
 
-    new = merged(TableStorage(directory), files, lambda written: None, without, clustering)
+    new = merged(LocalTable(directory), files, lambda written: None, without, clustering)
 
     assert sorted(path.name for path in (directory / "_tailrace").iterdir()) == []
     if new is None:
@@ -104,7 +104,7 @@ def test_a_file_in_another_order_is_sorted_in_parts(
     old = DataFile("old.parquet", "", 1, 2_000, 0, 1_999, frozenset())
     paced: list[int] = []
 
-    new = merged(TableStorage(tmp_path), [old], paced.append, clustering=("level",))
+    new = merged(LocalTable(tmp_path), [old], paced.append, clustering=("level",))
 
     assert new is not None
     assert pq.ParquetFile(new[1].location).read()["n"].to_pylist() == [*range(0, 2_000, 2), *range(1, 2_000, 2)]
@@ -115,7 +115,7 @@ def test_a_file_in_another_order_is_sorted_in_parts(
 def test_a_changed_byte_is_found_when_files_are_merged(tmp_path: Path) -> None:
     times = np.arange(5_000)
     table = pa.table({"_time": pa.array(times, pa.timestamp("us", "UTC")), "n": np.random.default_rng(1).random(5_000)})
-    storage = TableStorage(tmp_path)
+    storage = LocalTable(tmp_path)
     [(_, file)] = write_files(storage, in_order(table))
     path = Path(file.location)
     content = bytearray(path.read_bytes())
@@ -141,7 +141,7 @@ def test_many_row_groups_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pq.write_table(table, path, row_group_size=64)
         files.append(DataFile(path.name, str(path), 1, 300, int(times[0]), int(times[-1]), frozenset()))
 
-    new = merged(TableStorage(tmp_path), files, lambda written: None, {files[2].name: np.arange(0, 300, 2)})
+    new = merged(LocalTable(tmp_path), files, lambda written: None, {files[2].name: np.arange(0, 300, 2)})
 
     assert new is not None
     opened = pq.ParquetFile(new[1].location)

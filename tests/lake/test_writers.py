@@ -101,7 +101,7 @@ def test_a_dropped_dataset_and_a_new_one_of_its_name_are_told_apart_in_each_log(
     lake.replayed()
     replay(lake, old)
     lake.drop("d")
-    assert load_dropped(tmp_path) == {"d": {FIRST_WRITER: 4, "w1": 2}}
+    assert load_dropped(lake.catalog.files) == {"d": {FIRST_WRITER: 4, "w1": 2}}
     lake.create("d")
     new: Logs = {"w1": [(3, batch([{"n": 3}]))], "w2": [(1, batch([{"n": 4}]))]}
     replay(lake, new)

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tailrace.lake.catalog import AUDIT_KIND, DatasetInfo, check_name
     from tailrace.lake.lake import Lake
     from tailrace.lake.lines import events_as_rest
+    from tailrace.lake.local_catalog import table_root
     from tailrace.lake.maintenance import Deletion
     from tailrace.lake.maintenance_counters import MaintenanceCounters
     from tailrace.lake.memory import limit_heaps
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         SnapshotSource,
         TableRoot,
     )
-    from tailrace.lake.table_storage import table_root
 else:
     __getattr__ = lazy_imports(__name__, __file__)
 

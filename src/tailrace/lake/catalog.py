@@ -1,11 +1,9 @@
-"""The directories of the datasets, each with its table, and the file of dropped datasets."""
+"""The datasets of a lake by name, wherever their tables are; and the file of dropped datasets."""
 
 import logging
 import re
-import shutil
-import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,14 @@ from msgspec import Struct
 
 from tailrace.events import InvalidName
 from tailrace.events.declarations import DeclaredType
-from tailrace.lake.table_storage import OWN_DIRECTORY
+from tailrace.lake.deltalog import OWN_DIRECTORY
+from tailrace.lake.snapshot import TableRoot
+from tailrace.lake.table_storage import SmallFiles, TableStorage
 from tailrace.log import FIRST_WRITER, Positions
-from tailrace.storage.files import flush, read_bytes, replace_durably, set_aside
 
 DEFAULT_KIND = "axiom:events:v1"
 AUDIT_KIND = "tailrace:audit:v1"  # created and written by the server itself; not counted by the limit of datasets
-DROPPED_PREFIX = "_dropped-"
-NEW_PREFIX = "_new-"
+DROPPED = f"{OWN_DIRECTORY}/dropped.json"  # a file beside the datasets
 
 logger = logging.getLogger(__name__)
 
@@ -61,41 +59,70 @@ def check_name(name: str) -> None:
         )
 
 
-def dataset_directories(root: Path) -> list[Path]:
-    """Return the directories of datasets, by name; remove what an interrupted creation or drop left."""
-    found = []
-    for directory in sorted(root.iterdir()):
-        if directory.name.startswith((DROPPED_PREFIX, NEW_PREFIX)):
-            try:
-                shutil.rmtree(directory)
-            except OSError:
-                logger.exception("%s is no dataset any more and cannot be removed", directory)
-        elif NAME.fullmatch(directory.name):
-            found.append(directory)
-        elif directory.name != OWN_DIRECTORY:
-            logger.warning("%s is no dataset and is passed over", directory)
-    return found
+class Catalog(ABC):
+    """The datasets of a lake, each with its table. Thread-safe, one call at a time for each name.
+
+    What fails raises OSError.
+    """
+
+    files: SmallFiles  # beside the datasets
+    root: Path  # whose subdirectories have the files of tables, as readers open them
+
+    @property
+    def tables(self) -> TableRoot:
+        """The root of the files of tables."""
+        return TableRoot(f"{self.root.resolve()}/")
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Return the datasets by name; remove what an interrupted creation or drop left."""
+
+    @abstractmethod
+    def storage(self, name: str) -> TableStorage:
+        """Return the storage of a dataset's table."""
+
+    @abstractmethod
+    def create(self, name: str, make: Callable[[TableStorage], None]) -> None:
+        """Create a dataset by what writes its table and its info; it is there completely and durably, or not at all."""
+
+    @abstractmethod
+    def remove(self, name: str, *, or_keep: bool = True) -> None:
+        """Take a dataset out of sight in one step, where there is one, then delete it; what stays goes later.
+
+        Raise OSError where that may not last: then it is to be seen as before, or with `or_keep` false only after a
+        power cut, and whole.
+        """
+
+    def discard(self, name: str) -> None:
+        """Remove a dataset whose creation failed."""
+        # Otherwise the name would be taken by a dataset whose creation was answered with an error. And the next
+        # start would open it and take events into it, though its name, whose flush failed, may never be durable.
+        try:
+            self.remove(name, or_keep=False)
+        except OSError:
+            logger.exception("dataset %r, which could not be made, may be there again after a power cut", name)
 
 
-def dropped_path(root: Path) -> Path:
-    return root / OWN_DIRECTORY / "dropped.json"
-
-
-def load_dropped(root: Path) -> dict[str, Positions]:
+def load_dropped(files: SmallFiles) -> dict[str, Positions]:
     """Return the dropped datasets, each with the positions up to which its batches are dropped too."""
-    path = dropped_path(root)
     without = "events of dropped datasets that the log still has stay in it"
-    stored = decode_by_name(read_bytes(path), int | dict[str, int], str(path), without, partial(set_aside, path))
+    stored = decode_by_name(
+        files.read_if_there(DROPPED),
+        int | dict[str, int],
+        files.location(DROPPED),
+        without,
+        lambda: files.mark_damaged(DROPPED),
+    )
     return {name: {FIRST_WRITER: each} if isinstance(each, int) else each for name, each in stored.items()}
 
 
-def store_dropped(root: Path, dropped: Mapping[str, Positions]) -> None:
+def store_dropped(files: SmallFiles, dropped: Mapping[str, Positions]) -> None:
     """Write the dropped datasets; a number alone is a position in the first writer's log."""
     stored = {
         name: positions.get(FIRST_WRITER, 0) if positions.keys() <= {FIRST_WRITER} else positions
         for name, positions in dropped.items()
     }
-    replace_durably(dropped_path(root), msgspec.json.encode(stored))
+    files.replace_durably(DROPPED, msgspec.json.encode(stored))
 
 
 def decode_by_name(
@@ -110,27 +137,3 @@ def decode_by_name(
         logger.error("%s is damaged (%s) and is set aside: %s", location, error, without)
         set_aside()
         return {}
-
-
-def remove(directory: Path, *, or_keep: bool = True) -> None:
-    """Take a dataset's directory out of sight in one step, where there is one, then delete it; what stays goes later.
-
-    Raise OSError where that may not last: then it is to be seen as before, or with `or_keep` false only after a power
-    cut, and whole.
-    """
-    tombstone = directory.with_name(f"{DROPPED_PREFIX}{uuid.uuid4()}")
-    try:
-        directory.rename(tombstone)
-    except FileNotFoundError:
-        return
-    try:
-        flush(directory.parent)
-    except BaseException:
-        if or_keep:
-            # So that it is renamed again the next time: this name may not be durable.
-            tombstone.rename(directory)
-        raise
-    try:
-        shutil.rmtree(tombstone)
-    except OSError as error:
-        logger.error("%s cannot be removed (%s); the next start will", tombstone, error)

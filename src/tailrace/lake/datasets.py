@@ -1,7 +1,6 @@
 """The datasets of a lake: made, changed, dropped, and opened from their directories."""
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,8 +12,8 @@ from msgspec.structs import replace
 
 from tailrace.events import Conflict, DatasetExists
 from tailrace.events.declarations import DeclaredType
-from tailrace.lake import catalog, sidecar
-from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake import sidecar
+from tailrace.lake.catalog import AUDIT_KIND, DatasetInfo, check_name
 from tailrace.lake.dataset_state import DatasetState, StoredDataset, UnavailableDataset, known_info, read_dataset
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.fields import Fields
@@ -24,10 +23,9 @@ from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import Shredder
 from tailrace.lake.state import LakeState, unavailable_error
 from tailrace.lake.table import DatasetTable
-from tailrace.lake.table_storage import storage_of
+from tailrace.lake.table_storage import TableStorage
 from tailrace.log import FIRST_WRITER
 from tailrace.storage.faults import reason_of
-from tailrace.storage.files import flush
 
 OPENING_THREADS = 4  # that read tables at the start; most of that is waiting and native
 
@@ -59,21 +57,18 @@ class Datasets:
 
     def open_all(self) -> None:
         """Open the datasets in the lake's directory; those that cannot be opened are unavailable."""
-        root, state = self._state.root, self._state
+        state, catalog = self._state, self._state.catalog
         with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
-            reads = {
-                directory: opening.submit(read_dataset, storage_of(directory))
-                for directory in catalog.dataset_directories(root)
-            }
-            for directory, read in reads.items():
+            reads = {name: opening.submit(read_dataset, catalog.storage(name)) for name in catalog.names()}
+            for name, read in reads.items():
                 try:
                     stored = read.result()
-                    state.datasets[directory.name] = self.opened(stored)
+                    state.datasets[name] = self.opened(stored)
                     self.set_aside += len(stored.table.set_aside)
                 except Exception as error:
-                    logger.exception("dataset %r cannot be used; its events stay where they are", directory.name)
-                    state.unavailable[directory.name] = UnavailableDataset(
-                        known_info(storage_of(directory), directory.name), reason_of(error)
+                    logger.exception("dataset %r cannot be used; its events stay where they are", name)
+                    state.unavailable[name] = UnavailableDataset(
+                        known_info(catalog.storage(name), name), reason_of(error)
                     )
 
     def opened(self, stored: StoredDataset) -> DatasetState:
@@ -109,8 +104,8 @@ class Datasets:
     def create(self, info: DatasetInfo) -> DatasetInfo:
         """Create an empty dataset, with the time and position of now. Raise as `Lake.create` does."""
         state, name = self._state, info.name
-        catalog.check_name(name)
-        is_counted = info.kind != catalog.AUDIT_KIND
+        check_name(name)
+        is_counted = info.kind != AUDIT_KIND
         with self.reserved(name):
             with state.lock:
                 self._check_new(name, is_counted=is_counted)
@@ -136,7 +131,7 @@ class Datasets:
         state = self._state
         if name in state.datasets:
             raise DatasetExists(f"dataset {name!r} exists already")
-        count = sum(1 for each in state.datasets.values() if each.info.kind != catalog.AUDIT_KIND)
+        count = sum(1 for each in state.datasets.values() if each.info.kind != AUDIT_KIND)
         count += len(self._creating)
         if is_counted and count >= self._settings.max_datasets:
             raise Conflict(f"there are {count} datasets, the limit max_datasets")
@@ -146,27 +141,17 @@ class Datasets:
 
     def _create_on_disk(self, info: DatasetInfo) -> DatasetState:
         """Return a new dataset, which is on disk completely or not at all."""
-        root = self._state.root
-        directory = root / info.name
-        new = root / f"{catalog.NEW_PREFIX}{info.name}"
-        shutil.rmtree(new, ignore_errors=True)
+
+        def make(storage: TableStorage) -> None:
+            DatasetTable.create(storage)
+            sidecar.store_info(storage, info)
+
+        catalog = self._state.catalog
+        catalog.create(info.name, make)
         try:
-            DatasetTable.create(storage_of(new))
-            sidecar.store_info(storage_of(new), info)
-            new.rename(directory)
+            return self.opened(read_dataset(catalog.storage(info.name), info))
         except BaseException:
-            shutil.rmtree(new, ignore_errors=True)
-            raise
-        try:
-            flush(root)
-            return self.opened(read_dataset(storage_of(directory), info))
-        except BaseException:
-            # Otherwise the name would be taken by a dataset whose creation was answered with an error. And the next
-            # start would open it and take events into it, though its name, whose flush failed, may never be durable.
-            try:
-                catalog.remove(directory, or_keep=False)
-            except OSError:
-                logger.exception("%s, whose dataset could not be made, may be there again after a power cut", directory)
+            catalog.discard(info.name)
             raise
 
     def update(self, name: str, changes: dict[str, str | int | bool]) -> DatasetInfo:
@@ -216,9 +201,9 @@ class Datasets:
                     dataset.maintenance.lock if dataset is not None else nullcontext(),
                     dataset.commit_lock if dataset is not None else nullcontext(),
                 ):
-                    catalog.remove(state.root / name)
+                    state.catalog.remove(name)
             except OSError as error:
-                info = known_info(storage_of(state.root / name), name) if dataset is None else dataset.info
+                info = known_info(state.catalog.storage(name), name) if dataset is None else dataset.info
                 reason = f"it was dropped, but its files cannot be removed: {reason_of(error)}"
                 with state.lock:
                     state.unavailable[name] = UnavailableDataset(info, reason, is_dropped=True)

@@ -1,268 +1,97 @@
-"""The log of a Delta table: versions whose content is durable before their name is.
+"""The log of a Delta table: what writes its versions, durably and each once, wherever the table is.
 
-A version is a file `N.json` of one action a line, as the Delta protocol has it. It is written under another name,
-flushed, linked to its own name without overwriting (so that of two writers one is told), and its directory is flushed.
-The other name goes last: where it is still there, that flush failed or never came.
+A version is a file `N.json` of one action a line, as the Delta protocol has it.
 """
 
-import logging
-import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
-from tailrace.events import DatasetUnavailable
-from tailrace.lake.delta import create_checkpoint, remove_old_versions
-from tailrace.lake.table_storage import DELTA_LOG, OWN_DIRECTORY, SORT_PREFIX, UNREADABLE_DIRECTORY, TableStorage
-
+DELTA_LOG = "_delta_log"
+OWN_DIRECTORY = "_tailrace"  # Delta readers skip names with an underscore
+UNREADABLE_DIRECTORY = f"{OWN_DIRECTORY}/unreadable"  # what was set aside
 LAST_CHECKPOINT = f"{DELTA_LOG}/_last_checkpoint"
-SCRATCH_PREFIX = f"{OWN_DIRECTORY}/checkpoint-"
-TEMPORARY_PREFIX, TEMPORARY_SUFFIX = f"{DELTA_LOG}/_commit_", ".json.tmp"  # as delta-rs names them: readers skip them
 DIGITS = 20  # of a version in a file's name
 
 Action = Mapping[str, Any]
 """One action of a version: its kind, and its members as the Delta protocol names them."""
 
-logger = logging.getLogger(__name__)
 
+class DeltaLog(ABC):
+    """The versions of a table. One thread at a time may use it."""
 
-class DeltaLog:
-    """Writes the versions of a table. One thread at a time may use it."""
-
-    def __init__(self, storage: TableStorage) -> None:
-        self._storage = storage
-        self._uncertain: dict[int, bytes] = {}  # versions whose name may exist, but may not be durable
+    # Writing
 
     @property
+    @abstractmethod
     def is_sure(self) -> bool:
         """Whether each version given to `append` is known to be durable, or known not to exist."""
-        return not self._uncertain
 
+    @abstractmethod
     def append(self, version: int, actions: Iterable[Action]) -> None:
         """Write a version, durably.
 
         Raise FileExistsError where there is one of this number. With any other error it may be there or not: `is_sure`
         tells whether that is known, and `settle` makes sure.
         """
-        content = b"".join(msgspec.json.encode(action) + b"\n" for action in actions)
-        temporary = _write_temporary(self._storage, content)
-        self._uncertain[version] = content
-        try:
-            self._storage.link(temporary, version_name(version))
-        except FileExistsError:
-            del self._uncertain[version]
-            self._storage.remove(temporary)
-            raise
-        self._storage.flush(DELTA_LOG)
-        del self._uncertain[version]
-        self._storage.remove(temporary)
 
+    @abstractmethod
     def settle(self) -> None:
-        """Make the versions durable whose fate is unknown: a name whose flush failed is created again."""
-        if not self._uncertain:
-            return
-        for version, content in self._uncertain.items():
-            name = version_name(version)
-            # Not that of another writer, which came first.
-            if self._storage.exists(name) and self._storage.read(name) == content:
-                self._storage.replace(_write_temporary(self._storage, content), name)
-        self._storage.flush(DELTA_LOG)
-        self._uncertain.clear()
-        for temporary in _temporaries(self._storage):
-            self._storage.remove(temporary)
+        """Make sure of the versions whose fate is unknown: each is there, durably, or will never be."""
+
+    @abstractmethod
+    def is_newest(self, version: int) -> bool:
+        """Return whether no version follows this one, as far as that can be told without listing them.
+
+        False where its file is not there any more: later ones may have come and gone.
+        """
+
+    @abstractmethod
+    def checkpoint(self) -> None:
+        """Write a checkpoint of the newest version, and delete the versions that it replaces, once they are old enough.
+
+        Raise OSError, DeltaError.
+        """
+
+    # Opening
+
+    @abstractmethod
+    def recover(self) -> list[str]:
+        """Repair the log after a crash or a power cut, and make it durable; return the names of files set aside.
+
+        Raise OSError, and DatasetUnavailable for a version that must stay.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise DatasetUnavailable where a version that is read to open a table is not readable."""
+
+    @abstractmethod
+    def set_aside_checkpoints(self) -> list[tuple[str, str]]:
+        """Set aside unreadable checkpoints and the pointer to them; return the old and new names."""
+
+    @abstractmethod
+    def put_back(self, aside: str, name: str) -> None:
+        """Move a file that was set aside back to its name."""
+
+    @abstractmethod
+    def confirm(self, newest: int) -> None:
+        """Make durable what the log was found to have, up to its newest version, and that nothing else will come of a
+        process that has ended.
+        """
+
+    @abstractmethod
+    def has_version_set_aside(self) -> bool:
+        """Return whether a version of the table was set aside, and still exists for inspection."""
+
+
+def encode(actions: Iterable[Action]) -> bytes:
+    """Return the content of a version."""
+    return b"".join(msgspec.json.encode(action) + b"\n" for action in actions)
 
 
 def version_name(version: int) -> str:
     """Return the name of a version's file beneath its table."""
     return f"{DELTA_LOG}/{version:0{DIGITS}d}.json"
-
-
-def is_newest(storage: TableStorage, version: int) -> bool:
-    """Return whether no version of a table follows this one, as far as that can be told without listing them.
-
-    False where its file is not there any more: later ones may have come and gone.
-    """
-    return not storage.exists(version_name(version + 1)) and storage.exists(version_name(version))
-
-
-def _write_temporary(storage: TableStorage, content: bytes) -> str:
-    name = f"{TEMPORARY_PREFIX}{uuid.uuid4()}{TEMPORARY_SUFFIX}"
-    storage.write_flushed(name, content)
-    return name
-
-
-def _temporaries(storage: TableStorage) -> list[str]:
-    names = storage.names(DELTA_LOG)
-    return [name for name in names if name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)]
-
-
-# Opening
-
-
-def recover(storage: TableStorage) -> list[str]:
-    """Repair a table's log after a crash or a power cut, and make it durable.
-
-    A newest version that is not whole is set aside: it never was durable, so the rows of it are in the log of events.
-    Returns the names of the files that were. Raise OSError, and DatasetUnavailable for a version that must stay.
-    """
-    found: list[str] = []
-    if not storage.is_table():
-        return found
-    for name in storage.names(OWN_DIRECTORY):
-        if name.startswith((SCRATCH_PREFIX, SORT_PREFIX)):
-            storage.remove_directory(name)
-    newest = max(_versions(storage), default=None)
-    if newest is not None and (fault := _fault(storage.read(version_name(newest)))):
-        later = [number for number in map(_number, _names_set_aside(storage)) if number is not None and number > newest]
-        if newest == 0 or later or fault != TORN:
-            raise DatasetUnavailable(f"version {newest} of the table is not readable: {fault}")
-        found.append(_set_aside(storage, version_name(newest)))
-        newest -= 1
-    if storage.exists(LAST_CHECKPOINT) and not _is_last_checkpoint(storage.read(LAST_CHECKPOINT)):
-        found.append(_set_aside(storage, LAST_CHECKPOINT))
-    temporaries = _temporaries(storage)
-    if temporaries and newest is not None:
-        name = version_name(newest)
-        storage.replace(_write_temporary(storage, storage.read(name)), name)
-        storage.flush(DELTA_LOG)
-    for temporary in temporaries:
-        storage.remove(temporary)
-    return found
-
-
-def check(storage: TableStorage) -> None:
-    """Raise DatasetUnavailable where a version that is read to open a table is not readable.
-
-    delta-rs takes an empty one for a version in which nothing was done, and its rows would be missing without a word.
-    """
-    for name in sorted(_needed(storage)):
-        if name.endswith(".json") and (fault := _fault(storage.read(name))):
-            raise DatasetUnavailable(f"version {_number(name)} of the table is not readable: {fault}")
-
-
-def set_aside_checkpoints(storage: TableStorage) -> list[tuple[str, str]]:
-    """Set aside unreadable checkpoints and the pointer to them; return the old and new names."""
-    unreadable = [name for name in checkpoints(storage) if not _is_parquet(storage, name)]
-    if unreadable and storage.exists(LAST_CHECKPOINT):
-        unreadable.append(LAST_CHECKPOINT)
-    return [(name, _set_aside(storage, name)) for name in unreadable]
-
-
-def has_version_set_aside(storage: TableStorage) -> bool:
-    """Return whether a version of the table was set aside, and still exists for inspection."""
-    return any(_number(name) is not None for name in _names_set_aside(storage))
-
-
-def checkpoints(storage: TableStorage) -> list[str]:
-    """Return the names of a table's checkpoints, also of incomplete ones."""
-    return [name for name in storage.names(DELTA_LOG) if ".checkpoint" in name and name.endswith(".parquet")]
-
-
-def flush_newest(storage: TableStorage, newest: int) -> None:
-    """Flush the newest files, which another engine or an earlier version may have written without flushing."""
-    for name in (version_name(newest - 1), version_name(newest), *checkpoints(storage), LAST_CHECKPOINT):
-        if storage.exists(name):
-            storage.flush(name)
-    storage.flush(DELTA_LOG)
-
-
-def _versions(storage: TableStorage) -> list[int]:
-    """Return the numbers of the versions that exist as JSON, unordered."""
-    numbers = (_number(name) for name in storage.names(DELTA_LOG) if name.endswith(".json"))
-    return [number for number in numbers if number is not None]
-
-
-def _number(name: str) -> int | None:
-    digits, _, rest = _base(name).partition(".")
-    return int(digits) if len(digits) == DIGITS and digits.isdigit() and rest.startswith("json") else None
-
-
-TORN = "it is not whole"
-
-
-def _fault(content: bytes) -> str:
-    """Return why a version cannot be read; `TORN` where it is truncated or has pages of zeros, as after a power cut."""
-    if not content.strip() or b"\0" in content:
-        return TORN
-    for line in content.splitlines():
-        try:
-            action = msgspec.json.decode(line)
-        except msgspec.DecodeError as error:
-            is_last = content.endswith(line)  # with no newline behind it
-            return TORN if is_last else str(error)
-        if not isinstance(action, dict):
-            return "it has a line that is no action"
-    return ""
-
-
-def _is_last_checkpoint(content: bytes) -> bool:
-    try:
-        return isinstance(msgspec.json.decode(content)["version"], int)
-    except (msgspec.DecodeError, TypeError, KeyError):
-        return False
-
-
-def _is_parquet(storage: TableStorage, name: str) -> bool:
-    try:
-        with storage.parquet(name) as file:
-            file.read()
-    except (OSError, ValueError, pa.ArrowException):
-        return False
-    return True
-
-
-def _names_set_aside(storage: TableStorage) -> list[str]:
-    return storage.names(UNREADABLE_DIRECTORY)
-
-
-def _set_aside(storage: TableStorage, name: str) -> str:
-    """Move a file out of the table's log, durably; return its new name."""
-    aside = storage.set_aside(name)
-    logger.error("%s cannot be read and was set aside as %s", storage.location(name), storage.location(aside))
-    return aside
-
-
-# Checkpoints
-
-
-def checkpoint(storage: TableStorage) -> None:
-    """Write a checkpoint of a table's newest version, and delete the versions that it replaces.
-
-    delta-rs makes it, but flushes nothing: it does so in a directory of its own, from which it is taken once flushed.
-    Raise OSError, DeltaError.
-    """
-    beneath = f"{SCRATCH_PREFIX}{uuid.uuid4()}"
-    scratch = storage.beneath(beneath)
-    try:
-        scratch.make_scratch(DELTA_LOG)
-        before = {LAST_CHECKPOINT}
-        for name in _needed(storage):
-            storage.link(name, f"{beneath}/{name}")
-            before.add(name)
-        create_checkpoint(scratch.uri)
-        for name in scratch.names(DELTA_LOG):
-            if name not in before:
-                scratch.flush(name)
-                storage.replace(f"{beneath}/{name}", name)
-        storage.flush(DELTA_LOG)
-        storage.replace_durably(LAST_CHECKPOINT, scratch.read(LAST_CHECKPOINT), mode=0o666)
-    finally:
-        storage.remove_scratch(beneath)
-    remove_old_versions(storage.uri)
-
-
-def _needed(storage: TableStorage) -> list[str]:
-    """Return the files from which the newest version can be read: the last checkpoint, and the versions since."""
-    numbered = {
-        name: int(base[:DIGITS])
-        for name in storage.names(DELTA_LOG)
-        if len(base := _base(name)) > DIGITS and base[:DIGITS].isdigit()
-    }
-    since = max((number for name, number in numbered.items() if ".checkpoint" in name), default=0)
-    return [name for name, number in numbered.items() if number >= since]
-
-
-def _base(name: str) -> str:
-    return name.rpartition("/")[2]

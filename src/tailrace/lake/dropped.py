@@ -22,7 +22,7 @@ class DroppedDatasets:
 
     def __init__(self, state: LakeState) -> None:
         self._state = state
-        self._positions = catalog.load_dropped(state.root)
+        self._positions = catalog.load_dropped(state.catalog.files)
         self._is_stored = True  # whether `_positions` is stored
         self._retry_at_s = 0.0
         self._file_lock = threading.Lock()  # acquired before the lake's
@@ -53,7 +53,7 @@ class DroppedDatasets:
                 self._is_stored = True
                 positions = dict(self._positions)
             try:
-                catalog.store_dropped(self._state.root, positions)
+                catalog.store_dropped(self._state.catalog.files, positions)
             except OSError as error:
                 with self._state.lock:
                     self._is_stored = False

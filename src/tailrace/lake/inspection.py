@@ -9,10 +9,11 @@ from msgspec import Struct
 from tailrace.events import DatasetUnavailable
 from tailrace.lake import catalog, sidecar
 from tailrace.lake.delta import DeltaError
-from tailrace.lake.deltalog import has_version_set_aside
+from tailrace.lake.deltalog import UNREADABLE_DIRECTORY
+from tailrace.lake.local_table import LocalTable
 from tailrace.lake.snapshot import DataFile
 from tailrace.lake.table import DatasetTable
-from tailrace.lake.table_storage import UNREADABLE_DIRECTORY, TableStorage, storage_of
+from tailrace.lake.table_storage import TableStorage
 
 UNREADABLE = (OSError, ValueError, KeyError, DeltaError, pa.ArrowException, msgspec.MsgspecError)
 
@@ -33,10 +34,10 @@ def dataset_directories(root: Path) -> list[Path]:
 
 def inspect(directory: Path) -> Inspection:
     """Read every file of a dataset."""
-    storage = storage_of(directory)
+    storage = LocalTable(directory)
     fault, files = _read(storage)
     fault = fault or next((fault for file in files if (fault := _fault(storage, file))), "")
-    set_aside = storage.location(UNREADABLE_DIRECTORY) if has_version_set_aside(storage) else ""
+    set_aside = storage.location(UNREADABLE_DIRECTORY) if storage.delta_log.has_version_set_aside() else ""
     if fault:
         return Inspection(fault, set_aside=set_aside)
     return Inspection(files=len(files), rows=sum(file.rows for file in files), set_aside=set_aside)

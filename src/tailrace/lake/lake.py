@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
 from tailrace.events.declarations import DeclaredFields
 from tailrace.lake import health
-from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
+from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
 from tailrace.lake.committing import CommitThread
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.datasets import Datasets
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S, FileChanges
+from tailrace.lake.local_catalog import LocalCatalog
 from tailrace.lake.maintenance import Deletion
 from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.maintenance_thread import MaintainedTable, MaintenanceThread
@@ -29,7 +30,6 @@ from tailrace.lake.shredding import ShreddingThread
 from tailrace.lake.snapshot import FieldsView, RowFilter, Snapshot
 from tailrace.lake.state import LakeState
 from tailrace.log import FIRST_WRITER, Subscription
-from tailrace.storage.files import flush, make_directories
 from tailrace.storage.reserve import Reserve
 
 logger = logging.getLogger(__name__)
@@ -41,12 +41,12 @@ class Lake:
     Its `subscription` receives the batches of a log, and acknowledges the position up to which all are in their tables.
     """
 
-    def __init__(self, root: Path, settings: LakeSettings, reserve: Reserve | None = None) -> None:
+    def __init__(self, catalog: Catalog, settings: LakeSettings, reserve: Reserve | None = None) -> None:
         self._reserve = reserve
-        self.root = root
+        self.catalog = catalog
         self.settings = settings
         self.maintenance = MaintenanceCounters()
-        self._state = state = LakeState(root)
+        self._state = state = LakeState(catalog)
         self._dropped = DroppedDatasets(state)
         self._datasets = Datasets(state, settings, self.maintenance, self._dropped, self._lend_reserve)
         self._replay = Replay(state, self._datasets, self._dropped)
@@ -67,20 +67,17 @@ class Lake:
     @classmethod
     def open(
         cls,
-        root: Path,
+        where: Path | Catalog,
         settings: LakeSettings | None = None,
         reserve: Reserve | None = None,
     ) -> "Lake":
-        """Open the lake in a directory, which is created if missing, and start its threads.
+        """Open the lake in a directory, which is created if missing, or of a catalog; start its threads.
 
         Operations that free space on a full disk may use the `reserve`.
         """
         preload()
-        make_directories(root)
-        # A process that was killed may have created it, or a dataset in it, without flushing the names.
-        flush(root.parent)
-        flush(root)
-        lake = cls(root, settings or LakeSettings(), reserve)
+        catalog = LocalCatalog(where) if isinstance(where, Path) else where
+        lake = cls(catalog, settings or LakeSettings(), reserve)
         for thread in (lake._shredding, lake._commits, lake._maintenance_thread):
             thread.start()
         return lake
@@ -99,6 +96,11 @@ class Lake:
                     condition.notify_all()
             for thread in (self._shredding, self._commits, self._replay):
                 thread.join()
+
+    @property
+    def root(self) -> Path:
+        """The directory whose subdirectories have the files of tables, as readers open them."""
+        return self.catalog.root
 
     # Datasets
 

@@ -14,7 +14,6 @@ from tailrace.lake import sidecar
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.clock import time_ms
 from tailrace.lake.compaction import next_merge
-from tailrace.lake.deltalog import has_version_set_aside
 from tailrace.lake.hashes import is_hashed
 from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.lake.parquet import NewFile
@@ -152,7 +151,7 @@ class TableMaintenance:
                 live = {file.name for file in self.table.files}
                 unreferenced = [name for name in self.table.storage.data_file_names() if name not in live]
             recorded = sidecar.load_removed(self.table.storage)
-            keeps_unrecorded = has_version_set_aside(self.table.storage)
+            keeps_unrecorded = self.table.storage.delta_log.has_version_set_aside()
             removed: dict[str, int] = {}
             due: list[str] = []
             for name in unreferenced:
@@ -202,10 +201,11 @@ class TableMaintenance:
         self._counters.add(files_verified=1)
         known_reason = self.damaged.get(file.name)
         if reason and reason != known_reason:
-            logger.error("%s is damaged: %s; queries of it are refused", file.location, reason)
+            where = self.table.storage.location(file.name)
+            logger.error("%s is damaged: %s; queries of it are refused", where, reason)
             self._note_damage({**self.damaged, file.name: reason})
         elif known_reason and not reason:
-            logger.warning("%s is whole again", file.location)
+            logger.warning("%s is whole again", self.table.storage.location(file.name))
             self._note_damage({name: why for name, why in self.damaged.items() if name != file.name})
         return not reason
 

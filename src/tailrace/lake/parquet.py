@@ -141,7 +141,7 @@ def new_file(
     counts = statistics(metadata)
     columns = columns_of(metadata, counts)
     now_ms = time_ms()
-    location = storage.location(name)
+    location = storage.readable(name)
     data_file = DataFile(name, location, size, metadata.num_rows, min_time_us, max_time_us, columns, now_ms)
     stats = json.dumps(counts, ensure_ascii=False)
     action = {

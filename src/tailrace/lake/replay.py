@@ -12,7 +12,6 @@ from tailrace.lake.datasets import Datasets
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.state import LakeState
-from tailrace.lake.table_storage import storage_of
 from tailrace.storage.faults import reason_of
 
 REOPEN_RETRY_S, MAX_REOPEN_RETRY_S = 2.0, 60.0  # between attempts to open what could not be opened
@@ -91,7 +90,7 @@ class Replay:
                 # It has no later batches than those of the replay, as it accepts no events.
                 firsts, lasts = dict(state.orphaned.get(name, {})), dict(state.accepted)
             try:
-                stored = read_dataset(storage_of(state.root / name))
+                stored = read_dataset(state.catalog.storage(name))
                 dataset = self._datasets.opened(stored)
                 for writer, first in firsts.items():
                     read, last = logs[writer](first), lasts[writer]

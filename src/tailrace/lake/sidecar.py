@@ -5,9 +5,10 @@ import logging
 import msgspec
 
 from tailrace.lake.catalog import DatasetInfo, decode_by_name
+from tailrace.lake.deltalog import OWN_DIRECTORY
 from tailrace.lake.fields import decode_fields, encode_fields
 from tailrace.lake.snapshot import FieldsView
-from tailrace.lake.table_storage import OWN_DIRECTORY, TableStorage
+from tailrace.lake.table_storage import SmallFiles
 
 INFO = f"{OWN_DIRECTORY}/dataset.json"
 FIELDS = f"{OWN_DIRECTORY}/fields.json"
@@ -18,7 +19,7 @@ CLUSTERING = f"{OWN_DIRECTORY}/clustering.json"
 logger = logging.getLogger(__name__)
 
 
-def load_info(storage: TableStorage) -> DatasetInfo:
+def load_info(storage: SmallFiles) -> DatasetInfo:
     """Return the info of a dataset. Raise OSError or msgspec's errors where it cannot be read."""
     stored = msgspec.json.decode(storage.read(INFO))
     if isinstance(stored, dict) and (former := stored.pop("currentBy", None)) is not None:  # as 0.1.0 calls it
@@ -26,23 +27,23 @@ def load_info(storage: TableStorage) -> DatasetInfo:
     return msgspec.convert(stored, DatasetInfo)
 
 
-def store_info(storage: TableStorage, info: DatasetInfo) -> None:
+def store_info(storage: SmallFiles, info: DatasetInfo) -> None:
     """Store the info of a dataset, durably."""
     storage.replace_durably(INFO, msgspec.json.encode(info))
 
 
-def load_fields(storage: TableStorage) -> FieldsView | None:
+def load_fields(storage: SmallFiles) -> FieldsView | None:
     """Return the registry of a table's fields, None where there is none. Raise OSError or msgspec's errors."""
     raw = storage.read_if_there(FIELDS)
     return None if raw is None else decode_fields(raw)
 
 
-def store_fields(storage: TableStorage, view: FieldsView) -> None:
+def store_fields(storage: SmallFiles, view: FieldsView) -> None:
     """Store the registry, durably: a reader finds the old one or this one, never a part."""
     storage.replace_durably(FIELDS, encode_fields(view))
 
 
-def load_clustering(storage: TableStorage) -> tuple[str, ...]:
+def load_clustering(storage: SmallFiles) -> tuple[str, ...]:
     """Return the columns by which rows are clustered; none where none were chosen."""
     raw = storage.read_if_there(CLUSTERING)
     if raw is None:
@@ -56,31 +57,31 @@ def load_clustering(storage: TableStorage) -> tuple[str, ...]:
         return ()
 
 
-def store_clustering(storage: TableStorage, columns: tuple[str, ...]) -> None:
+def store_clustering(storage: SmallFiles, columns: tuple[str, ...]) -> None:
     """Store them, durably."""
     storage.replace_durably(CLUSTERING, msgspec.json.encode(columns))
 
 
-def load_removed(storage: TableStorage) -> dict[str, int]:
+def load_removed(storage: SmallFiles) -> dict[str, int]:
     """Return the removed files that still exist, with the ms since the Unix epoch of their removal."""
     return _numbers(storage, REMOVED, "files that are due to be removed are so later")
 
 
-def store_removed(storage: TableStorage, removed: dict[str, int]) -> None:
+def store_removed(storage: SmallFiles, removed: dict[str, int]) -> None:
     """Store that, durably."""
     storage.replace_durably(REMOVED, msgspec.json.encode(removed))
 
 
-def load_damaged(storage: TableStorage) -> dict[str, int]:
+def load_damaged(storage: SmallFiles) -> dict[str, int]:
     """Return the damaged files of a table, with the ms since the Unix epoch of the discovery."""
     return _numbers(storage, DAMAGED, "files that are damaged are found anew")
 
 
-def store_damaged(storage: TableStorage, damaged: dict[str, int]) -> None:
+def store_damaged(storage: SmallFiles, damaged: dict[str, int]) -> None:
     """Store that, durably."""
     storage.replace_durably(DAMAGED, msgspec.json.encode(damaged))
 
 
-def _numbers(storage: TableStorage, name: str, without: str) -> dict[str, int]:
+def _numbers(storage: SmallFiles, name: str, without: str) -> dict[str, int]:
     raw = storage.read_if_there(name)
     return decode_by_name(raw, int, storage.location(name), without, lambda: storage.mark_damaged(name))

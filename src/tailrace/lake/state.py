@@ -1,7 +1,6 @@
 """The state that the threads of a lake share: its datasets, positions and conditions."""
 
 import threading
-from pathlib import Path
 
 from tailrace.events import (
     DatasetNotFound,
@@ -10,6 +9,7 @@ from tailrace.events import (
     ShuttingDown,
     TailraceError,
 )
+from tailrace.lake.catalog import Catalog
 from tailrace.lake.dataset_state import DatasetState, UnavailableDataset
 from tailrace.log import Positions, covers
 from tailrace.storage.faults import disk_full, is_full, reason_of
@@ -18,8 +18,8 @@ from tailrace.storage.faults import disk_full, is_full, reason_of
 class LakeState:
     """The state of a lake, which `lock` guards, together with the state of each dataset."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
         self.lock = threading.RLock()
         # One condition for each waiter: a needless wake-up of a thread costs as much as a small request.
         self.work = threading.Condition(self.lock)  # for the shredding thread

@@ -16,22 +16,13 @@ from tailrace import __version__
 from tailrace.events import DatasetUnavailable
 from tailrace.lake.clock import time_ms
 from tailrace.lake.delta import DeltaError, DeltaReader
-from tailrace.lake.deltalog import (
-    Action,
-    DeltaLog,
-    check,
-    checkpoint,
-    flush_newest,
-    is_newest,
-    recover,
-    set_aside_checkpoints,
-)
+from tailrace.lake.deltalog import Action
 from tailrace.lake.fields import DAY, REST, SYSTEM_TIME, TIME
 from tailrace.lake.parquet import NewFile, OrderedRows, columns_of, in_order, statistics, write_files
 from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Received
 from tailrace.lake.table_clustering import TableClustering
-from tailrace.lake.table_storage import DELTA_LOG, TableStorage, day_name
+from tailrace.lake.table_storage import TableStorage, day_name
 from tailrace.log import FIRST_WRITER, Positions, covers, furthest
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the position in the first writer's log
@@ -77,7 +68,7 @@ class DatasetTable:
         self.storage = storage
         self.clustering = TableClustering(storage)
         self.set_aside: tuple[str, ...] = ()  # files of its Delta log that could not be read when it was opened
-        self._delta_log = DeltaLog(storage)
+        self._delta_log = storage.delta_log
         self._current = _read(storage)
         self._checkpoint_at = _next_checkpoint(self.version)
 
@@ -90,7 +81,6 @@ class DatasetTable:
             _delta_column(REST, "string", {"tailrace.type": "rest"}),
             _delta_column(DAY, "date"),
         ]
-        storage.make_directories(DELTA_LOG)
         metadata = {
             "id": str(uuid.uuid4()),
             "name": None,
@@ -101,7 +91,7 @@ class DatasetTable:
             "createdTime": time_ms(),
             "configuration": PROPERTIES,
         }
-        DeltaLog(storage).append(
+        storage.delta_log.append(
             0,
             [
                 _commit_info("CREATE TABLE", {"mode": "ErrorIfExists"}),
@@ -119,28 +109,28 @@ class DatasetTable:
         checkpoint that a power cut damaged is set aside: the rows of the version are in the event log, and a checkpoint
         can be missing.
         """
-        set_aside = recover(storage)
+        set_aside = storage.delta_log.recover()
         try:
             table = cls.open_read_only(storage)
         except Exception:
-            moved = set_aside_checkpoints(storage)
+            moved = storage.delta_log.set_aside_checkpoints()
             if not moved:
                 raise
             try:
                 table = cls.open_read_only(storage)
             except Exception:
                 for name, aside in moved:
-                    storage.put_back(aside, name)
+                    storage.delta_log.put_back(aside, name)
                 raise
             set_aside += [aside for _, aside in moved]
         table.set_aside = tuple(set_aside)
-        flush_newest(storage, table.version)
+        storage.delta_log.confirm(table.version)
         return table
 
     @classmethod
     def open_read_only(cls, storage: TableStorage) -> "DatasetTable":
         """Open a table without changing it. Raise DatasetUnavailable where its Delta log cannot be read."""
-        check(storage)
+        storage.delta_log.check()
         return cls(storage)
 
     def exists(self) -> bool:
@@ -265,7 +255,7 @@ class DatasetTable:
     def refresh(self) -> None:
         """Read commits whose success was unknown, and those of others; what the table has is durable then."""
         self._delta_log.settle()
-        if not is_newest(self.storage, self.version):
+        if not self._delta_log.is_newest(self.version):
             self._current = _read(self.storage)
 
     def _adopt(self, written: "_TableVersion") -> None:
@@ -276,7 +266,7 @@ class DatasetTable:
             return
         self._checkpoint_at = _next_checkpoint(self.version)
         try:
-            checkpoint(self.storage)
+            self._delta_log.checkpoint()
         except (OSError, DeltaError):
             logger.exception("no checkpoint of %s could be written; the next is tried later", self.storage)
 
@@ -404,7 +394,7 @@ def _data_files(storage: TableStorage, delta: DeltaReader) -> list[DataFile]:
         else:
             columns = _columns_in(storage, name, delta)
         size, written_ms = row["size_bytes"], int(row["modification_time"])
-        files.append(DataFile(name, storage.location(name), size, rows, _us(low), _us(high), columns, written_ms))
+        files.append(DataFile(name, storage.readable(name), size, rows, _us(low), _us(high), columns, written_ms))
     return sorted(files, key=_order)
 
 
