@@ -6,7 +6,7 @@ PYTHON ?= python3
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
-# How many times the rounds of `make test` the tests of `make test-long` take.
+# How many times the rounds that the tests name `make test-long` takes.
 ROUNDS ?= 4
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
@@ -30,8 +30,9 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(INSTALLED)
 	exec $(BIN)/tailrace serve --data "$(DATA)" --port "$(PORT)"
 
+# With half of the rounds, as `make test-long` takes many more of the same.
 test: javascript lint
-	$(PYTEST) -m "not slow"
+	TAILRACE_TEST_ROUNDS=0.5 $(PYTEST) -m "not slow"
 
 # The tests that start no process and take no seconds, with a fifth of the rounds: while working on a change.
 test-fast: lint
@@ -43,9 +44,9 @@ test-long: $(INSTALLED_DEV)
 
 # Lines and branches of the way from a body to a table that these packages' quick tests pass; fails below the bound in pyproject.toml.
 coverage: $(INSTALLED_DEV)
-	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly and not slow" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
+	TAILRACE_TEST_ROUNDS=0.1 $(PYTEST) -m "not process and not costly and not slow" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
 
-# The fast tests against the newest libraries that the ranges of pyproject.toml allow: tells, and does not fail.
+# What a library's change could break, against the newest that the ranges of pyproject.toml allow: tells, and does not fail.
 test-newest: .venv/bin/uv
 	$(BIN)/python tests/newest.py
 
@@ -56,7 +57,7 @@ test-clients: $(INSTALLED_DEV) javascript
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy || { [ $$? = 2 ] && $(BIN)/mypy --num-workers=0; }  # whose workers have 3 s to start
 	@if [ -d $(CONSOLE_DEV) ]; then $(BIN)/python hatch_build.py npm run --silent check \
 		&& $(BIN)/python hatch_build.py npm test --silent; fi
 
@@ -90,16 +91,20 @@ clean:
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed is what the files of requirements/ name, by version and hash, and nothing else: they are the lock.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation
+LOCKED := --require-hashes --no-build-isolation
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# With uv, which takes a twentieth of pip's time; with pip where uv is not to be had, or reaches no index.
+INSTALL = { [ -x $(BIN)/uv ] && $(BIN)/uv pip install --quiet --python $(BIN)/python $(1); } || $(PIP) $(1)
 
 .venv/.made: requirements/build.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) -r requirements/build.txt
+	$(PIP) $(LOCKED) -r requirements/build.txt
+	-$(PIP) $(LOCKED) --only-binary=:all: -r requirements/lock.txt
 	touch $@
 
 # A C compiler as a package, where the machine has none that works, or is to build for others.
 .venv/.zig: .venv/.made requirements/zig.txt
-	$(PIP) -r requirements/zig.txt
+	$(call INSTALL,$(LOCKED) -r requirements/zig.txt)
 	touch $@
 
 $(NATIVE): .venv/.made hatch_build.py $(wildcard src/tailrace/native/*.[ch])
@@ -108,7 +113,7 @@ $(NATIVE): .venv/.made hatch_build.py $(wildcard src/tailrace/native/*.[ch])
 
 # Node.js as a package, where the machine has none that is new enough.
 .venv/.node: .venv/.made requirements/node.txt
-	$(PIP) -r requirements/node.txt
+	$(call INSTALL,$(LOCKED) -r requirements/node.txt)
 	touch $@
 
 $(CONSOLE): .venv/.made hatch_build.py $(CONSOLE_SOURCES)
@@ -116,18 +121,18 @@ $(CONSOLE): .venv/.made hatch_build.py $(CONSOLE_SOURCES)
 	$(BIN)/python hatch_build.py console
 
 $(INSTALLED): .venv/.made pyproject.toml requirements/run.txt | $(NATIVE) $(CONSOLE)
-	$(PIP) -r requirements/run.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --no-index -e .
+	$(call INSTALL,$(LOCKED) -r requirements/run.txt)
+	$(call INSTALL,--no-build-isolation --no-deps --no-index -e .)
 	touch $@
 
 $(INSTALLED_DEV): $(INSTALLED) requirements/dev.txt requirements/axiom-py-0.10.txt
-	$(PIP) -r requirements/dev.txt
+	$(call INSTALL,$(LOCKED) -r requirements/dev.txt)
 	rm -rf $(AXIOM_PY_LEGACY)
-	$(PIP) --target $(AXIOM_PY_LEGACY) -r requirements/axiom-py-0.10.txt
+	$(call INSTALL,$(LOCKED) --target $(AXIOM_PY_LEGACY) -r requirements/axiom-py-0.10.txt)
 	touch $@
 
-.venv/bin/uv: .venv/.made requirements/lock.txt
-	$(PIP) -r requirements/lock.txt
+.venv/bin/uv: requirements/lock.txt | .venv/.made
+	$(PIP) $(LOCKED) -r requirements/lock.txt
 	touch $@
 
 # Each file holds every platform and Python that the project runs on; dev.txt comes first, as the others follow it.
@@ -150,7 +155,8 @@ javascript:
 			if [ ! -f $$project/node_modules/.package-lock.json ] \
 				|| [ $$project/package-lock.json -nt $$project/node_modules/.package-lock.json ] \
 				|| { [ $$project = console ] && [ ! -d $(CONSOLE_DEV) ]; }; then \
-				npm ci --prefix $$project --no-audit --no-fund || exit 1; \
+				npm ci --prefix $$project --no-audit --no-fund & started="$$started $$!"; \
 			fi; \
 		done; \
+		for each in $$started; do wait $$each || exit 1; done; \
 	fi

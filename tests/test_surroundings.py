@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import newest
 import pytest
 import yaml
 
@@ -32,6 +33,10 @@ def test_the_workflow_takes_the_steps_that_a_change_must_pass() -> None:
 
     must_pass = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
     assert [step["run"] for step in steps if "run" in step] == must_pass
+
+
+def test_what_runs_against_the_newest_libraries_is_there() -> None:
+    assert [path for path in (*newest.TESTS, newest.OWN) if not (ROOT / path).exists()] == []
 
 
 def test_the_hooks_are_programs_of_the_lock_or_targets() -> None:

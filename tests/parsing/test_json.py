@@ -473,6 +473,7 @@ def test_rejections_of_all_kinds_keep_their_place() -> None:
         (b" " * 50 + b"{,\n") * 20_000,
     ],
 )
+@pytest.mark.costly
 def test_hostile_bodies_take_time_in_proportion(body: bytes) -> None:
     started = time.process_time()
     with contextlib.suppress(BadRequest):

@@ -36,6 +36,7 @@ def closing(opening: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
+@pytest.mark.costly
 def test_a_deep_element_is_passed_over_at_once(looks: Callable[[], int], opening: bytes) -> None:
     body = b'[{"n":1,"x":' + opening * DEEP + b"1" + closing(opening) * DEEP + b'},{"n":2}]'
     found = parse_json(body, times=TimeRule("_time"), limits=Limits(max_depth=3), received_ns=0)

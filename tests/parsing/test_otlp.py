@@ -377,6 +377,7 @@ def test_answers() -> None:
 
 @pytest.mark.parametrize("place", ["attributes", "events", "links"])
 @pytest.mark.parametrize("protobuf", [False, True])
+@pytest.mark.costly
 def test_very_many_empty_messages_are_refused_before_they_are_objects(place: str, protobuf: bool) -> None:
     if protobuf:
         request = ExportTraceServiceRequest()
@@ -396,6 +397,7 @@ def test_very_many_empty_messages_are_refused_before_they_are_objects(place: str
 
 
 @pytest.mark.parametrize("protobuf", [False, True])
+@pytest.mark.costly
 def test_many_small_attributes_are_taken(protobuf: bool) -> None:
     span = {"name": "s", "attributes": [attribute(f"a{number}", intValue=1) for number in range(40_000)]}
     request = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}

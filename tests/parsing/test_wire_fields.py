@@ -87,6 +87,7 @@ def test_any_bytes_are_passed_to_their_end(raw: bytes) -> None:
         check_fields(raw, AnyValue.DESCRIPTOR)
 
 
+@pytest.mark.costly
 def test_what_holds_events_may_have_one_for_each_of_some_bytes() -> None:
     many = MAX_FIELDS + 40_000
     plain = ScopeSpans(spans=[Span(name="x" * 12)] * many).SerializeToString()
@@ -105,6 +106,7 @@ def test_values_in_values_are_counted() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is that of Linux")
+@pytest.mark.costly
 def test_small_messages_take_memory_in_proportion_to_their_bytes() -> None:
     program = "from support.small_messages import main; main()"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""How many rounds a test takes: a fifth of them in `make test-fast`, four times as many in `make test-long`."""
+"""The rounds of a test: half of them in `make test`, a fifth in `make test-fast`, four times in `make test-long`."""
 
 import os
 
