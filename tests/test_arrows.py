@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -58,8 +59,13 @@ def imported_packages(text: str) -> Iterator[tuple[int, str]]:
         yield line, _part(module, "tailrace") if module.partition(".")[0] == "tailrace" else module
 
 
-def imported_modules(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the modules of the source, and the packages, that a module imports anywhere in it, each with its line."""
+@cache
+def imported_modules(text: str) -> tuple[tuple[int, str], ...]:
+    """Return the modules of the source, and the packages, that a module imports anywhere in it, each with its line."""
+    return tuple(_imported_modules(text))
+
+
+def _imported_modules(text: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import():

@@ -102,17 +102,23 @@ def test_no_route_hides_another(unused_services: Services) -> None:
 
 
 @pytest.mark.parametrize("route", GUARDED, ids=name)
-@pytest.mark.parametrize("token", [None, "xaat-wrong"])
-def test_without_a_valid_token_every_guarded_route_is_401(server: "Server", route: ApiRoute, token: str | None) -> None:
-    answer = call(server, route, token)
+def test_without_a_valid_token_every_guarded_route_is_401(server: "Server", route: ApiRoute) -> None:
+    for token in (None, "xaat-wrong"):
+        answer = call(server, route, token)
 
-    assert answer.status_code == 401
-    assert answer.json()["code"] == 401
+        assert answer.status_code == 401, token
+        assert answer.json()["code"] == 401, token
+
+
+@pytest.fixture(scope="module")
+def weak_token(server: "Server") -> str:
+    """Return a token that may send to one dataset and query it, and nothing else."""
+    return server.api_token(server.create("routes"), query=True)
 
 
 @pytest.mark.parametrize("route", [route for route in GUARDED if route.permission != ANY_TOKEN], ids=name)
-def test_without_its_capability_a_token_is_403(server: "Server", dataset: str, route: ApiRoute) -> None:
-    answer = call(server, route, server.api_token(dataset, query=True))
+def test_without_its_capability_a_token_is_403(server: "Server", weak_token: str, route: ApiRoute) -> None:
+    answer = call(server, route, weak_token)
 
     assert answer.status_code == 403
     assert route.permission is not None

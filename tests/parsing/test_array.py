@@ -249,7 +249,7 @@ def test_escapes_and_strings_across_the_parts_of_a_large_body() -> None:
     assert refused(found) == [(60, b"nonsense", "invalid_json")]
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "unit",
     ["[", "{", "}", "]", ",", '"', "\\", '\\"', "[]", '""', '{"a":', "{,", '["', '{"":', "},{", " ", '{"a":1},x,'],

@@ -127,7 +127,7 @@ def test_the_limit_is_exact(name: str, encode: Callable[[bytes], bytes]) -> None
         decode_body(body, name, 999)
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "encode"), COMPRESSORS)
 def test_a_bomb_is_not_inflated_past_the_limit(name: str, encode: Callable[[bytes], bytes]) -> None:
     bomb = encode(bytes(64 * MIB))

@@ -473,7 +473,7 @@ def test_rejections_of_all_kinds_keep_their_place() -> None:
         (b" " * 50 + b"{,\n") * 20_000,
     ],
 )
-@pytest.mark.costly
+@pytest.mark.slow
 def test_hostile_bodies_take_time_in_proportion(body: bytes) -> None:
     started = time.process_time()
     with contextlib.suppress(BadRequest):
@@ -486,7 +486,7 @@ def filled(scrap: bytes, size: int, before: bytes = b"", after: bytes = b"") -> 
     return before + scrap * (size // len(scrap)) + after
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "scrap", "after"),
     [
@@ -514,7 +514,7 @@ def test_a_broken_body_is_refused_in_a_time_that_grows_with_its_size(before: byt
     assert seconds[1] < 8 * 3 * max(seconds[0], 0.02), seconds
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scrap", [b'{"a":1}{"a":}', b'{"a":1}{"a":}}', b'{"a":1}{"\xff":1}', b'{"a":"\\ud800"}{"a":1}']
 )
@@ -528,7 +528,7 @@ def test_a_line_of_very_many_objects_takes_a_time_that_grows_with_its_size(scrap
     assert seconds[1] < 8 * 3 * max(seconds[0], 0.02), seconds
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 @pytest.mark.parametrize("scrap", [b'{"a":}\n', b'{"a":1}{"a":}', b'{"a":1,\n', b'{"a":', b"[{", b'"\\ud800",'])
 def test_a_broken_body_takes_memory_in_proportion(scrap: bytes) -> None:
     body = filled(scrap, 1 << 16, b"[" if scrap.startswith(b'"') else b"")

@@ -393,7 +393,7 @@ def nested(opening: str, closing: str, depth: int, inner: str = "1") -> str:
     return "SELECT " + opening * depth + inner + closing * depth
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [10, 60, 120, 400, 2000])
 @pytest.mark.parametrize(
     ("opening", "closing", "inner"),
