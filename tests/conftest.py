@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from support.forked import Forked
 from support.postgres import empty, postgres_database, postgres_server
 from support.rounds import rounds
+from support.s3 import Proxy, S3Server, s3_server
 
 from tailrace.storage.database import Database
 
@@ -347,3 +348,22 @@ def database(request: pytest.FixtureRequest, location: Path | str) -> Iterator[D
         return
     with Database.open(location) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Yield an S3 server for the whole run, which is started for the first test that asks for it."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """Yield a proxy before the S3 server, by which clients here, and in processes that are started, find it."""
+    proxy = Proxy(s3)
+    for name, value in s3.environment(proxy.endpoint).items():
+        monkeypatch.setenv(name, value)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tailrace.events import Overloaded, QueryFailed
-from tailrace.query import DuckDB
+from tailrace.query import Engine
 
 T = TypeVar("T")
 
@@ -18,13 +18,13 @@ RETRY_AFTER_S = 5
 class Lookups:
     """Runs look-ups. `engine` is called for the first of them, as most servers need none."""
 
-    def __init__(self, engine: Callable[[], DuckDB]) -> None:
+    def __init__(self, engine: Callable[[], Engine]) -> None:
         self._open = engine
         self._opening = threading.Lock()
-        self._opened: DuckDB | None = None
+        self._opened: Engine | None = None
         self._threads = ThreadPoolExecutor(THREADS, "tailrace-lookup")
 
-    async def run(self, query: Callable[[DuckDB], T]) -> T:
+    async def run(self, query: Callable[[Engine], T]) -> T:
         """Return what `query` returns. Raise Overloaded where it exceeds a limit, as the request can be retried."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
@@ -33,7 +33,7 @@ class Lookups:
                 f"what is stored could not be read: {error.message}", retry_after_s=RETRY_AFTER_S
             ) from error
 
-    def _run(self, query: Callable[[DuckDB], T]) -> T:
+    def _run(self, query: Callable[[Engine], T]) -> T:
         with self._opening:
             engine = self._opened = self._opened or self._open()
         return query(engine)

@@ -55,7 +55,7 @@ from tailrace.ingest.upserts import UpsertStore
 from tailrace.lake import AUDIT_KIND, Lake
 from tailrace.log import Log
 from tailrace.parsing import Limits
-from tailrace.query import CurrentState, DuckDB, StoredValue, current_states, stored_values
+from tailrace.query import CurrentState, Engine, StoredValue, current_states, stored_values
 from tailrace.tail import Tails
 
 T = TypeVar("T")
@@ -441,7 +441,7 @@ class LogIngestService:
         return future
 
     async def _stored_ids(self, dataset: str, field: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
-        def look_up(engine: DuckDB) -> list[StoredValue]:
+        def look_up(engine: Engine) -> list[StoredValue]:
             return stored_values(
                 self._lake, engine, dataset, field, since_ns=since_ns, most=MAX_REMEMBERED, among=among
             )

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from tailrace.events.lazy import lazy_imports
 
 if TYPE_CHECKING:
-    from tailrace.lake.catalog import AUDIT_KIND, DatasetInfo, check_name
+    from tailrace.lake.catalog import AUDIT_KIND, Catalog, DatasetInfo, check_name
     from tailrace.lake.lake import Lake
     from tailrace.lake.lines import events_as_rest
-    from tailrace.lake.local_catalog import table_root
+    from tailrace.lake.local_catalog import LocalCatalog, table_root
     from tailrace.lake.maintenance import Deletion
     from tailrace.lake.maintenance_counters import MaintenanceCounters
     from tailrace.lake.memory import limit_heaps
@@ -33,6 +33,7 @@ else:
 __all__ = [
     "AUDIT_KIND",
     "REVISION",
+    "Catalog",
     "DataFile",
     "DatasetInfo",
     "Deletion",
@@ -40,6 +41,7 @@ __all__ = [
     "HotTable",
     "Lake",
     "LakeSettings",
+    "LocalCatalog",
     "MaintenanceCounters",
     "MaintenanceSettings",
     "PhysicalColumn",

@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,9 +17,14 @@ from tailrace.lake.snapshot import TableRoot
 from tailrace.lake.table_storage import SmallFiles, TableStorage
 from tailrace.log import FIRST_WRITER, Positions
 
+if TYPE_CHECKING:
+    from tailrace.storage.file_cache import FileCache
+
 DEFAULT_KIND = "axiom:events:v1"
 AUDIT_KIND = "tailrace:audit:v1"  # created and written by the server itself; not counted by the limit of datasets
 DROPPED = f"{OWN_DIRECTORY}/dropped.json"  # a file beside the datasets
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +72,8 @@ class Catalog(ABC):
 
     files: SmallFiles  # beside the datasets
     root: Path  # whose subdirectories have the files of tables, as readers open them
+    cache: "FileCache | None" = None  # in which readers must hold them, where they are not always there
+    opening_threads = 4  # that read tables at the start; most of that is waiting and native
 
     @property
     def tables(self) -> TableRoot:
@@ -77,13 +84,20 @@ class Catalog(ABC):
     def names(self) -> list[str]:
         """Return the datasets by name; remove what an interrupted creation or drop left."""
 
+    def has_files(self, name: str) -> bool:
+        """Return whether there is any file of a dataset that was named, but cannot be opened."""
+        return True
+
     @abstractmethod
     def storage(self, name: str) -> TableStorage:
         """Return the storage of a dataset's table."""
 
     @abstractmethod
-    def create(self, name: str, make: Callable[[TableStorage], None]) -> None:
-        """Create a dataset by what writes its table and its info; it is there completely and durably, or not at all."""
+    def create(self, name: str, make: Callable[[TableStorage], None], read: Callable[[TableStorage], T]) -> T:
+        """Create a dataset by what writes its table and its info; return what is read of it then.
+
+        It is there completely and durably, or where this raises not at all.
+        """
 
     @abstractmethod
     def remove(self, name: str, *, or_keep: bool = True) -> None:
@@ -92,15 +106,6 @@ class Catalog(ABC):
         Raise OSError where that may not last: then it is to be seen as before, or with `or_keep` false only after a
         power cut, and whole.
         """
-
-    def discard(self, name: str) -> None:
-        """Remove a dataset whose creation failed."""
-        # Otherwise the name would be taken by a dataset whose creation was answered with an error. And the next
-        # start would open it and take events into it, though its name, whose flush failed, may never be durable.
-        try:
-            self.remove(name, or_keep=False)
-        except OSError:
-            logger.exception("dataset %r, which could not be made, may be there again after a power cut", name)
 
 
 def load_dropped(files: SmallFiles) -> dict[str, Positions]:

@@ -27,8 +27,6 @@ from tailrace.lake.table_storage import TableStorage
 from tailrace.log import FIRST_WRITER
 from tailrace.storage.faults import reason_of
 
-OPENING_THREADS = 4  # that read tables at the start; most of that is waiting and native
-
 logger = logging.getLogger(__name__)
 
 
@@ -58,7 +56,7 @@ class Datasets:
     def open_all(self) -> None:
         """Open the datasets in the lake's directory; those that cannot be opened are unavailable."""
         state, catalog = self._state, self._state.catalog
-        with ThreadPoolExecutor(OPENING_THREADS, "tailrace-open") as opening:
+        with ThreadPoolExecutor(catalog.opening_threads, "tailrace-open") as opening:
             reads = {name: opening.submit(read_dataset, catalog.storage(name)) for name in catalog.names()}
             for name, read in reads.items():
                 try:
@@ -66,6 +64,8 @@ class Datasets:
                     state.datasets[name] = self.opened(stored)
                     self.set_aside += len(stored.table.set_aside)
                 except Exception as error:
+                    if not catalog.has_files(name):
+                        continue
                     logger.exception("dataset %r cannot be used; its events stay where they are", name)
                     state.unavailable[name] = UnavailableDataset(
                         known_info(catalog.storage(name), name), reason_of(error)
@@ -146,13 +146,7 @@ class Datasets:
             DatasetTable.create(storage)
             sidecar.store_info(storage, info)
 
-        catalog = self._state.catalog
-        catalog.create(info.name, make)
-        try:
-            return self.opened(read_dataset(catalog.storage(info.name), info))
-        except BaseException:
-            catalog.discard(info.name)
-            raise
+        return self._state.catalog.create(info.name, make, lambda storage: self.opened(read_dataset(storage, info)))
 
     def update(self, name: str, changes: dict[str, str | int | bool]) -> DatasetInfo:
         """Change members of a dataset's info, durably. Raise as `Lake.update` does."""

@@ -4,14 +4,29 @@ It writes no version: it gives one its name before its content is on the disk.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
+from tailrace.storage.faults import ObjectStoreFault, reason_in
+
 __all__ = ["DeltaError", "DeltaReader", "create_checkpoint", "remove_old_versions"]
+
+OBJECT_STORE = "s3://"
+# Of requests to an object store, which delta-rs would send again for three minutes.
+BOUNDS = {
+    "connect_timeout": "5s",
+    "timeout": "30s",
+    "max_retries": "4",
+    "retry_timeout": "20s",
+    "backoff_config.max_backoff": "2s",
+}
+_STORE_FAILED = re.compile("S3 error|HTTP error|status code", re.IGNORECASE)
 
 
 class DeltaReader:
@@ -19,7 +34,8 @@ class DeltaReader:
 
     def __init__(self, uri: str) -> None:
         """Read the newest version. Raise DeltaError where there is no table, or one that cannot be read."""
-        self._table = DeltaTable(uri)
+        with _store_faults(uri):
+            self._table = _opened(uri)
 
     @property
     def version(self) -> int:
@@ -62,9 +78,26 @@ class DeltaReader:
 
 def create_checkpoint(uri: str) -> None:
     """Write a checkpoint of the newest version, which is not flushed."""
-    DeltaTable(uri).create_checkpoint()
+    with _store_faults(uri):
+        _opened(uri).create_checkpoint()
 
 
 def remove_old_versions(uri: str) -> None:
     """Remove the versions that a checkpoint has made needless, once they are as old as the table's properties say."""
-    DeltaTable(uri).cleanup_metadata()
+    with _store_faults(uri):
+        _opened(uri).cleanup_metadata()
+
+
+def _opened(uri: str) -> DeltaTable:
+    return DeltaTable(uri, storage_options=BOUNDS) if uri.startswith(OBJECT_STORE) else DeltaTable(uri)
+
+
+@contextmanager
+def _store_faults(uri: str) -> Iterator[None]:
+    """Raise ObjectStoreFault where it is an object store that failed, not the table."""
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        if uri.startswith(OBJECT_STORE) and _STORE_FAILED.search(str(error)):
+            raise ObjectStoreFault(reason_in(str(error))) from error
+        raise

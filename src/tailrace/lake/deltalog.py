@@ -77,9 +77,10 @@ class DeltaLog(ABC):
         """Move a file that was set aside back to its name."""
 
     @abstractmethod
-    def confirm(self, newest: int) -> None:
-        """Make durable what the log was found to have, up to its newest version, and that nothing else will come of a
-        process that has ended.
+    def confirm(self, newest: int) -> int:
+        """Make certain that the newest version is durable, and that no other will come of a process that has ended.
+
+        Return the number of the newest version now. Raise FileExistsError where another one has come meanwhile.
         """
 
     @abstractmethod

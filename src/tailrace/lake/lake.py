@@ -96,6 +96,8 @@ class Lake:
                     condition.notify_all()
             for thread in (self._shredding, self._commits, self._replay):
                 thread.join()
+            if self.catalog.cache is not None:
+                self.catalog.cache.close()
 
     @property
     def root(self) -> Path:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from tailrace.lake.catalog import NAME, Catalog
+from tailrace.lake.catalog import NAME, Catalog, T
 from tailrace.lake.deltalog import OWN_DIRECTORY
 from tailrace.lake.local_files import LocalFiles
 from tailrace.lake.local_table import LocalTable
@@ -50,7 +50,7 @@ class LocalCatalog(Catalog):
         """Return the storage of a dataset's table."""
         return LocalTable(self.root / name)
 
-    def create(self, name: str, make: Callable[[TableStorage], None]) -> None:
+    def create(self, name: str, make: Callable[[TableStorage], None], read: Callable[[TableStorage], T]) -> T:
         """Create a dataset under another name, and rename it once it is complete."""
         new = self.root / f"{NEW_PREFIX}{name}"
         shutil.rmtree(new, ignore_errors=True)
@@ -62,8 +62,14 @@ class LocalCatalog(Catalog):
             raise
         try:
             flush(self.root)
+            return read(self.storage(name))
         except BaseException:
-            self.discard(name)
+            # Otherwise the name would be taken by a dataset whose creation was answered with an error. And the next
+            # start would open it and take events into it, though its name, whose flush failed, may never be durable.
+            try:
+                self.remove(name, or_keep=False)
+            except OSError:
+                logger.exception("dataset %r, which could not be made, may be there again after a power cut", name)
             raise
 
     def remove(self, name: str, *, or_keep: bool = True) -> None:

@@ -106,9 +106,10 @@ class LocalDeltaLog(DeltaLog):
         """Move a file that was set aside back to its name."""
         self._storage.put_back(aside, name)
 
-    def confirm(self, newest: int) -> None:
+    def confirm(self, newest: int) -> int:
         """Flush the newest files: a process that has ended writes nothing any more."""
         flush_newest(self._storage, newest)
+        return newest
 
     def has_version_set_aside(self) -> bool:
         """Return whether a version of the table was set aside, and still exists for inspection."""

@@ -84,6 +84,13 @@ class LocalFiles(SmallFiles):
         """Replace the content of a file atomically and durably."""
         replace_durably(self.directory / name, content, mode=mode)
 
+    def create_durably(self, name: str, content: bytes) -> None:
+        """Write a new file durably. Raise FileExistsError where there is one of this name."""
+        path = self.directory / name
+        make_directories(path.parent)
+        write_flushed(path, content)
+        flush(path.parent)
+
     def remove(self, name: str) -> None:
         """Remove a file. Raise FileNotFoundError where there is none."""
         (self.directory / name).unlink()

@@ -124,8 +124,19 @@ class DatasetTable:
                 raise
             set_aside += [aside for _, aside in moved]
         table.set_aside = tuple(set_aside)
-        storage.delta_log.confirm(table.version)
-        return table
+        return table._confirmed()
+
+    def _confirmed(self) -> "DatasetTable":
+        """Return the table once its newest version is durable, and is known to stay the newest."""
+        for _ in range(CONFLICTS):
+            try:
+                number = self._delta_log.confirm(self.version)
+            except FileExistsError:
+                self._current = _read(self.storage)
+                continue
+            self._current = replace(self._current, number=number)
+            return self
+        raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
 
     @classmethod
     def open_read_only(cls, storage: TableStorage) -> "DatasetTable":
@@ -177,7 +188,8 @@ class DatasetTable:
         self.refresh()
         if covers(self.positions, positions):
             return
-        positions = furthest([self.positions, positions])
+        before = self.positions
+        positions = furthest([before, positions])
         added = write_files(self.storage, ordered)
         now_ms = time_ms()
         total = self.received + received
@@ -194,6 +206,8 @@ class DatasetTable:
                 if self._append([information, *new_metadata, *transactions, *(action for action, _ in added)]):
                     break
                 self.refresh()
+                if self.positions != before:
+                    raise DeltaError("another server has committed events of the same logs to the table")
             else:
                 raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
         except BaseException:

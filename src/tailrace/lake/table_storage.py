@@ -40,6 +40,10 @@ class SmallFiles(ABC):
         """Replace the content of a file atomically and durably."""
 
     @abstractmethod
+    def create_durably(self, name: str, content: bytes) -> None:
+        """Write a new file durably. Raise FileExistsError where there is one of this name with another content."""
+
+    @abstractmethod
     def mark_damaged(self, name: str) -> None:
         """Rename a damaged file, if possible, so that it can be inspected."""
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tailrace.query.apl_result import AplResult
     from tailrace.query.engines.duckdb import DuckDB
     from tailrace.query.engines.engine import Engine
+    from tailrace.query.engines.holding import HoldingEngine
     from tailrace.query.engines.interrupt import Interrupt
     from tailrace.query.engines.processes import QueryProcesses
     from tailrace.query.engines.spawner import Spawner
@@ -27,6 +28,7 @@ __all__ = [
     "CurrentState",
     "DuckDB",
     "Engine",
+    "HoldingEngine",
     "Interrupt",
     "QueryLimits",
     "QueryProcesses",

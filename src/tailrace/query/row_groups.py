@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,11 @@ class RowGroups(Struct, frozen=True, eq=False):
 class RowGroupCache:
     """The row groups of files that were asked for, within a limit of bytes. Thread-safe."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(
+        self, max_bytes: int, hold: Callable[[str], AbstractContextManager[None]] = lambda location: nullcontext()
+    ) -> None:
         self.max_bytes = max_bytes
+        self._hold = hold  # has a file at its location for a while
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, tuple[RowGroups | None, int]] = OrderedDict()
         self.bytes = 0
@@ -81,7 +85,8 @@ class RowGroupCache:
                     self.hits += 1
                     return known
             self.misses += 1
-        groups = _read(file, kinds)
+        with self._hold(file.location):
+            groups = _read(file, kinds)
         if entry is not None and groups is not None and entry[0] is not None:
             groups = RowGroups(groups.rows, groups.first_us, groups.last_us, {**entry[0].columns, **groups.columns})
         self._remember(file.location, groups)

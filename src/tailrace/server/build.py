@@ -6,7 +6,6 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -88,7 +87,7 @@ def build(
     `stopping` is set when the server is to stop; `max_open_files` is the process's limit; `doors` are the open sockets
     of the doors that are no HTTP.
     """
-    queries = _queries(settings, stores.data, reference_data, spawner)
+    queries = _queries(settings, stores, reference_data, spawner)
     service = _ingest_service(settings, stores, queries, metrics)
     runner = Runner(
         stores.monitors,
@@ -137,9 +136,10 @@ def connection_ports(settings: Settings, doors: Sequence[DoorSocket]) -> int:
     return sum(door.transport != "udp" for door in doors) + bool(options.grpc_port)
 
 
-def _queries(settings: Settings, data: Path, reference_data: ReferenceData, spawner: Spawner | None) -> Queries:
+def _queries(settings: Settings, stores: Stores, reference_data: ReferenceData, spawner: Spawner | None) -> Queries:
     limits = settings.query
-    make_engine = partial(query_engine, settings, data, reference_data, spawner)
+    catalog, data = stores.lake.catalog, stores.data
+    make_engine = partial(query_engine, settings, catalog, data, reference_data, spawner)
     engine = make_engine(limits)
     warm_up(engine)
     # More threads than concurrent queries: a query that waits in the queue holds one too.
@@ -147,7 +147,7 @@ def _queries(settings: Settings, data: Path, reference_data: ReferenceData, spaw
     limiter = ConcurrencyLimiter(limits.concurrency_per_token, running=limits.concurrency, waiting=limits.queue)
     tails = Tails(settings.tail, make_engine)
     return Queries(
-        engine, threads, set(), limiter, tails, Lookups(lambda: lookup_engine(settings, data, reference_data))
+        engine, threads, set(), limiter, tails, Lookups(lambda: lookup_engine(settings, catalog, data, reference_data))
     )
 
 
@@ -265,7 +265,11 @@ def _gauges(
         maintenance=lake.maintenance,
         caches={
             name: CacheFigures(cache.bytes, cache.hits, cache.misses)
-            for name, cache in (("metadata", engine.row_groups), ("answers", engine.answers))
+            for name, cache in (
+                ("metadata", engine.row_groups),
+                ("answers", engine.answers),
+                *([("files", lake.catalog.cache)] if lake.catalog.cache is not None else ()),
+            )
         },
         monitor_runs=runner.runs,
         notifications=runner.notifications,

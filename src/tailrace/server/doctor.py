@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tailrace import __version__
 from tailrace.config import ConfigError, format_size
 from tailrace.events import TailraceError
+from tailrace.lake.catalog import NAME
 from tailrace.lake.inspection import dataset_directories, first_line, inspect
 from tailrace.log import Damage, FileCalls
 from tailrace.log import segments as log_segments
@@ -29,6 +30,7 @@ from tailrace.server.engines import reference_data_of
 from tailrace.server.layout import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
 from tailrace.server.settings import Settings
 from tailrace.server.streams.sockets import configured_ports
+from tailrace.server.table_store import is_object_store, tables_directory
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import open_engine
 from tailrace.storage.legacy import ACCESS_FILE as LEGACY_ACCESS_FILE
@@ -78,7 +80,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _disk(data, settings)
     yield from _server(data, running, settings)
     yield from _catch_read_errors("log", lambda: _log(data / "log", running))
-    yield from _catch_read_errors("lake", lambda: _lake(data / "lake"))
+    if is_object_store(settings):
+        yield _object_store(settings.server.storage)
+    else:
+        yield from _catch_read_errors("lake", lambda: _lake(tables_directory(settings, data)))
     yield from _catch_read_errors("database", lambda: _database(data, settings))
 
 
@@ -290,6 +295,18 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "log", f"segments: {len(segments)}, {size / 1e6:.1f} MB, sound")
+
+
+def _object_store(url: str) -> Finding:
+    """Ask the store for its datasets; to read their files could cost more than it tells."""
+    from tailrace.storage.object_files import open_s3  # takes 30 ms, where there is no store for nothing
+
+    try:
+        names = open_s3(url).directories()
+    except (OSError, ValueError) as error:
+        return Finding("wrong", "lake", f"{url}: {error}", "see setting storage, and the AWS_* variables")
+    datasets = sum(1 for name in names if NAME.fullmatch(name))
+    return Finding("ok", "lake", f"datasets: {datasets}, in {url}; their files are not read, the store verifies them")
 
 
 def _lake(root: Path) -> Iterator[Finding]:

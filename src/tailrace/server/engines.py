@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from tailrace.config import ConfigError
 from tailrace.ingest.deduplicator import MAX_REMEMBERED
 from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
-from tailrace.lake import table_root
+from tailrace.lake import Catalog
 from tailrace.query import (
     DuckDB,
     Engine,
+    HoldingEngine,
     QueryLimits,
     QueryProcesses,
     ReferenceData,
@@ -20,7 +21,7 @@ from tailrace.query import (
     UnusableFile,
     read_reference_data,
 )
-from tailrace.server.layout import LAKE_DIRECTORY, TEMPORARY_DIRECTORY
+from tailrace.server.layout import TEMPORARY_DIRECTORY
 from tailrace.server.settings import Settings
 
 LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
@@ -52,28 +53,32 @@ def fork_spawner() -> Spawner | None:
 
 
 def query_engine(
-    settings: Settings, data: Path, reference_data: ReferenceData, spawner: Spawner | None, limits: QueryLimits
+    settings: Settings,
+    catalog: Catalog,
+    data: Path,
+    reference_data: ReferenceData,
+    spawner: Spawner | None,
+    limits: QueryLimits,
 ) -> Engine:
     """Return an engine for queries; with a spawner it runs them in processes."""
+    temporary = data / TEMPORARY_DIRECTORY
     if spawner is None:
-        return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, reference_data)
-    return QueryProcesses(
-        spawner,
-        table_root(data / LAKE_DIRECTORY),
-        data / TEMPORARY_DIRECTORY,
-        limits,
-        reference_data,
-        settings.reference,
-    )
+        return _with_files(DuckDB(catalog.tables, temporary, limits, reference_data), catalog)
+    engine = QueryProcesses(spawner, catalog.tables, temporary, limits, reference_data, settings.reference)
+    return _with_files(engine, catalog)
+
+
+def _with_files(engine: Engine, catalog: Catalog) -> Engine:
+    """Return an engine for which the files that a query names are there."""
+    return engine if catalog.cache is None else HoldingEngine(engine, catalog.tables, catalog.cache)
 
 
 def warm_up(engine: Engine) -> None:
     """Start an engine's processes in the background."""
-    if isinstance(engine, QueryProcesses):
-        threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
+    threading.Thread(target=engine.warm_up, name="tailrace-query-start", daemon=True).start()
 
 
-def lookup_engine(settings: Settings, data: Path, reference_data: ReferenceData) -> DuckDB:
+def lookup_engine(settings: Settings, catalog: Catalog, data: Path, reference_data: ReferenceData) -> Engine:
     """Return an engine for look-ups of the ingest service."""
     # How much a query of a person may read and answer does not bound them: an id left out would be stored again.
     limits = QueryLimits(
@@ -83,4 +88,4 @@ def lookup_engine(settings: Settings, data: Path, reference_data: ReferenceData)
         threads=settings.query.threads,
         concurrency=LOOKUP_THREADS,
     )
-    return DuckDB(table_root(data / LAKE_DIRECTORY), data / TEMPORARY_DIRECTORY, limits, reference_data)
+    return _with_files(DuckDB(catalog.tables, data / TEMPORARY_DIRECTORY, limits, reference_data), catalog)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 DEFAULT_DATA = Path("tailrace-data")
+CACHE_DIRECTORY = "cache"
 KEYS_FILE = "idempotency.keys"
 LAKE_DIRECTORY = "lake"
 LOG_DIRECTORY = "log"
+STORAGE_FILE = "storage.json"
 TEMPORARY_DIRECTORY = "temporary"
 LOCK_FILE = "lock"
 OWNER_TOKEN_FILE = "owner-token"

@@ -11,6 +11,7 @@ from tailrace.access.console_settings import ConsoleSettings
 from tailrace.config import NETWORKS, Schema
 from tailrace.events.idempotency import IdempotencySettings
 from tailrace.events.secrets import WithSecrets
+from tailrace.events.sizes import GIB, MIB
 from tailrace.lake.settings import LakeSettings
 from tailrace.log.settings import LogSettings
 from tailrace.monitors.settings import MonitorSettings
@@ -41,6 +42,22 @@ class ServerSettings(WithSecrets, frozen=True):
     data: Annotated[Path, Meta(description="Directory of the log, the tables and the database; made if missing.")] = (
         DEFAULT_DATA
     )
+    storage: Annotated[
+        str,
+        Meta(
+            description="Where the tables are: `s3://bucket/prefix` in an object store, whose endpoint, region and "
+            "credentials are those of the `AWS_*` variables, or the path of a directory; if empty, `lake` in the data "
+            "directory.",
+        ),
+    ] = ""
+    cache_bytes: Annotated[
+        int,
+        Meta(
+            ge=64 * MIB,
+            description="Most bytes of files of an object store that `cache` in the data directory holds for queries, "
+            "which read files there; those of one query, or of those that run together, must fit in.",
+        ),
+    ] = 16 * GIB
     host: Annotated[str, Meta(min_length=1, description="Address to listen on; `0.0.0.0` for every IPv4 one.")] = (
         "127.0.0.1"
     )

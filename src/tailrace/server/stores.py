@@ -21,7 +21,6 @@ from tailrace.protocols.registry import PROTOCOLS
 from tailrace.server.data_directory import opening, refuse, remove_temporary
 from tailrace.server.layout import (
     KEYS_FILE,
-    LAKE_DIRECTORY,
     LOG_DIRECTORY,
     OWNER_TOKEN_FILE,
     RESERVE_FILE,
@@ -30,6 +29,7 @@ from tailrace.server.layout import (
 from tailrace.server.metrics import Latency
 from tailrace.server.owner_token import OwnerToken, ensure_owner_token
 from tailrace.server.settings import Settings
+from tailrace.server.table_store import has_tables, open_catalog
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import Database
 from tailrace.storage.documents import DocumentStore
@@ -73,9 +73,9 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         sessions = Sessions.open(data / SESSIONS_FILE)
     with opening(data / OWNER_TOKEN_FILE):
         owner_token = ensure_owner_token(access, data / OWNER_TOKEN_FILE, settings.server.root_token)
-    is_first_start = not (data / LAKE_DIRECTORY).exists()
+    is_first_start = not has_tables(settings, data)
     with opening(data):
-        lake = Lake.open(data / LAKE_DIRECTORY, _lake_settings(settings), reserve=reserve)
+        lake = Lake.open(open_catalog(settings, data), _lake_settings(settings), reserve=reserve)
         access.set_dataset_owners(lake.organisation)
         keys = IdempotencyKeys.open(data / KEYS_FILE, settings.idempotency, now_ns=time.time_ns())
         lake.subscription.precede(keys.observe, keys.flush)

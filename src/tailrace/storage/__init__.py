@@ -1,1 +1,1 @@
-"""The SQL database, its migrations and the JSON documents in it; durable file writes; what disk errors mean."""
+"""The SQL database and the JSON documents in it; durable files; objects of a store and their cache; faults in words."""

@@ -33,6 +33,14 @@ _SQLITE_REASONS = {
     26: UNREADABLE,
 }
 
+# In the errors of obstore, and of delta-rs, which has the same library within it.
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+
+
+class ObjectStoreFault(OSError):
+    """An object store did not do what it was asked, or its answer was lost. The text is for people, clients too."""
+
 
 def is_full(error: BaseException) -> bool:
     """Return whether an error comes of a full disk, or of a quota that is used up."""
@@ -48,12 +56,16 @@ def is_read_only(error: BaseException) -> bool:
 
 
 def without_traceback(record: logging.LogRecord) -> bool:
-    """Filter log records: an error that comes of a disk that is full or takes no writes is one line."""
+    """Filter log records: an error that comes of a disk that is full or takes no writes, or of a store, is one line."""
     error = record.exc_info[1] if record.exc_info else None
-    if error is not None and (is_full(error) or is_read_only(error)):
+    if error is not None and (is_full(error) or is_read_only(error) or _is_of_store(error)):
         record.msg, record.args = f"{record.getMessage()}: {reason_of(error)}", ()
         record.exc_info = None
     return True
+
+
+def _is_of_store(error: BaseException) -> bool:
+    return any(isinstance(each, ObjectStoreFault) for each in _chain(error))
 
 
 def reason_of(error: BaseException, otherwise: str = UNREADABLE) -> str:
@@ -68,6 +80,8 @@ def reason_of(error: BaseException, otherwise: str = UNREADABLE) -> str:
     for each in _chain(error):
         if isinstance(each, TailraceError):
             return each.message
+        if isinstance(each, ObjectStoreFault):
+            return str(each)
         if isinstance(each, sqlite3.Error) and (known := _SQLITE_REASONS.get(_sqlite_code(each) & 0xFF)):
             return known
         if (number := _error_number(each)) is not None:
@@ -126,3 +140,15 @@ def _is_full_sqlite(error: BaseException) -> bool:
         return False
     code = _sqlite_code(error)
     return code & 0xFF == _SQLITE_FULL or code == _SQLITE_IOERR_SHMSIZE
+
+
+def reason_in(text: str) -> str:
+    """Return what an error of an object store's library says, in words that any client may see."""
+    status, code = _STATUS.search(text), _CODE.search(text)
+    if status is not None:
+        return f"the object store answers {status[1]}{f' {code[1]}' if code else ''}"
+    if "timed out" in text or "TimedOut" in text:
+        return "the object store does not answer in time"
+    if "HTTP error" in text or "HttpError" in text:
+        return "the object store cannot be reached, or breaks off"
+    return f"the object store fails: {text.splitlines()[0]}"

@@ -111,6 +111,10 @@ class Engine(ABC):
         Raise QueryFailed at a limit or where DuckDB fails; Overloaded when no slot is free in time.
         """
 
+    def warm_up(self) -> None:
+        """Get ready for the first query, where that takes time."""
+        return
+
     def fault(self) -> str:
         """Return why queries cannot be run now, empty if they can. May block."""
         return ""
