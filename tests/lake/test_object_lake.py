@@ -1,6 +1,7 @@
 """A lake whose tables are in an object store: each event once, whatever becomes of a request."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tailrace.events import DatasetExists, DatasetNotFound, DatasetUnavailable
 from tailrace.lake import Lake, LakeSettings, MaintenanceSettings
 from tailrace.lake.hashes import damage
 from tailrace.lake.object_catalog import ObjectCatalog
+from tailrace.storage import object_files
 from tailrace.storage.file_cache import FileCache
 from tailrace.storage.object_files import ObjectFiles, open_s3
 
@@ -173,6 +175,33 @@ def _from(step: int, fault: Fault, failing: list[tuple[str, str]]) -> Callable[[
         return fault if (method, path) in failing else None
 
     return of
+
+
+@pytest.mark.slow
+def test_a_commit_whose_answers_come_too_late_is_made_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_files, "READ_TIMEOUT_S", 0.3)
+    place.retries = 0
+    lake = place.lake()
+    lake.create("d")
+    answering = threading.Event()
+    methods = {"GET", "HEAD", "PUT"}
+
+    def stall(number: int, method: str, path: str) -> None:
+        if method in methods:
+            answering.wait(30)
+
+    place.proxy.after = stall
+    place.put(lake, 1)
+    lake.commit_now("d")
+    lake.commit_now("d")
+    assert "the object store does not answer in time" in lake.faults()["d"]
+    methods.intersection_update({"PUT"})
+    lake.commit_now("d")
+    answering.set()
+    lake.commit_now("d")
+
+    assert lake.commit_failures == 3
+    assert seen(lake) == read_elsewhere(place.url) == [1]
 
 
 def test_a_store_that_fails_is_told_in_words_and_asked_again_a_few_times_only(place: Place) -> None:

@@ -280,7 +280,11 @@ def _latencies(metrics: Metrics) -> Iterator[Metric]:
 def _caches(caches: Mapping[str, CacheFigures]) -> Iterator[Metric]:
     """Yield what the caches of queries hold, and how often that helps."""
     yield _labelled(
-        GaugeMetricFamily("tailrace_query_cache_bytes", "Memory of the caches of queries.", labels=["cache"]),
+        GaugeMetricFamily(
+            "tailrace_query_cache_bytes",
+            "Size of the caches of queries: files on disk, others in memory.",
+            labels=["cache"],
+        ),
         {(name,): cache.bytes for name, cache in caches.items()},
     )
     yield _labelled(
