@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.rounds import ROUNDS, rounds
+from support.s3 import S3Server
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -25,6 +26,7 @@ PADDING = "x" * 200  # so that commits by size fall due many times between two k
 LONGEST_RUN_S = 0.5  # of a server between its start and its end
 LONGEST_START_S = 1.5  # after which a server that is ended while it starts is ended
 DATASET = "numbers"
+OPTIONS = ("--commit-bytes=64KiB", "--commit-age-s=0.2")
 
 
 class Writers:
@@ -104,8 +106,23 @@ class Writers:
 @pytest.mark.rounds
 @pytest.mark.timeout(200 * ROUNDS)
 def test_what_was_acknowledged_is_there_once_after_many_kills(make_server: "MakeServer") -> None:
+    _kill_again_and_again(make_server(*OPTIONS, "--log-segment-bytes=256KiB"))
+
+
+@pytest.mark.slow
+@pytest.mark.rounds
+@pytest.mark.timeout(400 * ROUNDS)
+def test_it_is_there_once_after_many_kills_with_a_log_in_an_object_store(
+    make_server: "MakeServer", s3: S3Server
+) -> None:
+    server = make_server(*OPTIONS, f"--log={s3.url()}", "--log-group-ms=20", env=s3.environment())
+    _kill_again_and_again(server)
+    assert not (server.data / "log").exists()
+
+
+def _kill_again_and_again(server: "Server") -> None:
     moments = random.Random(20260305)
-    server = make_server("--commit-bytes=64KiB", "--commit-age-s=0.2", "--log-segment-bytes=256KiB").start()
+    server.start()
     server.create(DATASET)
     writers = Writers()
     pause = threading.Event()

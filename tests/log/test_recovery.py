@@ -114,7 +114,7 @@ def test_damage_is_logged_as_an_error_once(tmp_path: Path, caplog: pytest.LogCap
         positions(log)
         positions(log)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.name for record in errors] == ["tailrace.log.directory"]
+    assert [record.name for record in errors] == ["tailrace.log.damage"]
     assert path.name in errors[0].getMessage()
     assert "position 3, 3 events" in errors[0].getMessage()
 

@@ -6,6 +6,9 @@ from typing import Protocol
 from tailrace.events import Batch, TailraceError
 from tailrace.log.directory import LogWriteError
 from tailrace.log.local import LocalLog
+from tailrace.log.object_names import WriterFenced
+from tailrace.log.object_probe import DishonestStore, require_conditional_put
+from tailrace.log.objects import ObjectLog
 from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
 from tailrace.log.settings import LogSettings
@@ -14,16 +17,20 @@ from tailrace.log.subscription import Subscription
 __all__ = [
     "FIRST_WRITER",
     "Damage",
+    "DishonestStore",
     "FileCalls",
     "LocalLog",
     "Log",
     "LogSettings",
     "LogVersionError",
     "LogWriteError",
+    "ObjectLog",
     "Positions",
     "Subscription",
+    "WriterFenced",
     "covers",
     "furthest",
+    "require_conditional_put",
 ]
 
 

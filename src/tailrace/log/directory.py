@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tailrace.events import Batch, TailraceError
 from tailrace.log import frames, segments
+from tailrace.log.damage import FoundDamage
 from tailrace.log.frames import FORMAT, HEADER_BYTES, Buffer, Payload
 from tailrace.log.segments import FILE_HEADER, Damage, FileCalls, Recovery, SegmentFile, Window
 from tailrace.storage.faults import is_full
@@ -37,16 +38,18 @@ class SegmentDirectory:
 
     def __init__(self, path: Path, *, segment_bytes: int, calls: FileCalls) -> None:
         self.path = path
-        self.damage: list[Damage] = []  # each range once, in the order in which they were found
+        found = FoundDamage()
+        self.damage = found.ranges
         self.torn_bytes = 0  # cut off after the last valid frame when the directory was opened
         self.is_broken = False  # whether a failed write must be repaired before the next one
         self.durable_position = 0  # the highest one
 
         self._segment_bytes = segment_bytes
         self._calls = calls
+        self._add_damage = found.add
         self._releasing = threading.Lock()  # taken before _writing
         self._writing = threading.Lock()  # held while the active segment is written to or replaced; before _lock
-        self._lock = threading.Lock()  # guards `damage` and the list of segments; never held during I/O
+        self._lock = threading.Lock()  # guards the list of segments; never held during I/O
         self._closed_segments: list[SegmentFile] = []
         self._active: SegmentFile
         self._fd: int  # of the active segment
@@ -271,23 +274,6 @@ class SegmentDirectory:
                 following = to_read[index + 1]
                 if following.first_position > expected:
                     self._add_damage([segments.gap(expected, following)])
-
-    def _add_damage(self, stretches: Sequence[Damage]) -> None:
-        for damage in stretches:
-            with self._lock:
-                if damage in self.damage:
-                    continue
-                self.damage.append(damage)
-            if damage.missing_positions:
-                logger.error("before segment %s %s", damage.segment, damage.reason)
-                continue
-            logger.error(
-                "segment %s is damaged: %d bytes from byte %d on are skipped: %s",
-                damage.segment,
-                damage.length,
-                damage.offset_bytes,
-                damage.reason,
-            )
 
     # Writing
 

@@ -8,12 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from msgspec import Struct
-
 from tailrace.events import Batch, DiskFull, Overloaded, ShuttingDown, TailraceError
 from tailrace.log import frames
+from tailrace.log.delivery import Done, OrderedDelivery, QueuedBatch, call_back, take_group
 from tailrace.log.directory import DISK_RETRY_AFTER_S, MAX_GROUP_BATCHES, SegmentDirectory, write_error
-from tailrace.log.frames import Payload
 from tailrace.log.segments import Damage, FileCalls
 from tailrace.log.settings import LogSettings
 from tailrace.log.subscription import Subscription
@@ -24,16 +22,7 @@ DISK_CHECK_S = 0.1  # and otherwise at this interval, at which a log that refuse
 RESUME_FACTOR = 1.1  # times min_free_bytes must be free before a log that was full accepts appends again
 RETRY_AFTER_S = 1
 
-Done = Callable[[int | None, TailraceError | None], None]
-"""Called once for a batch: with its position once it is durable, else with the error; one of the two is None."""
-
 logger = logging.getLogger(__name__)
-
-
-class _QueuedBatch(Struct, frozen=True, eq=False):
-    batch: Batch
-    payload: Payload
-    done: Done
 
 
 class LocalLog:
@@ -49,20 +38,18 @@ class LocalLog:
     ) -> None:
         self._directory = directory
         self._settings = settings
-        self._subscription = subscription
         self._free_bytes = free_bytes
 
         # Guards the queue; never held during I/O.
         self._state = threading.Condition()
-        self._queue: deque[_QueuedBatch] = deque()
+        self._queue: deque[QueuedBatch] = deque()
         self._queued_bytes = 0  # waiting or being written
         self._is_waiting = False  # whether the log's thread waits for a batch
         self._closing = False
         self._disk_full = False
 
-        # Of the log's thread alone: durable batches that the subscriber has not accepted. Their bytes count as queued.
-        self._undelivered: list[tuple[int, Batch]] = []
-        self._undelivered_bytes = 0
+        # Of the log's thread alone. The bytes of what the subscriber has not accepted count as queued.
+        self._delivery = OrderedDelivery(subscription)
         self._checked_disk_at = 0.0
         self._thread = threading.Thread(target=self._run, name="tailrace-log", daemon=True)
 
@@ -158,7 +145,7 @@ class LocalLog:
                     f"more than {self._settings.max_queued_bytes} bytes (log_max_queued_bytes) wait for the log",
                     retry_after_s=RETRY_AFTER_S,
                 )
-            self._queue.append(_QueuedBatch(batch, payload, done))
+            self._queue.append(QueuedBatch(batch, payload, done))
             self._queued_bytes += payload.frame_bytes
             if self._is_waiting:
                 self._is_waiting = False
@@ -196,13 +183,13 @@ class LocalLog:
         while True:
             with self._state:
                 while not self._queue and not self._closing:
-                    needs_retry = self._disk_full or self._directory.is_broken or bool(self._undelivered)
+                    needs_retry = self._disk_full or self._directory.is_broken or self._delivery.is_behind
                     self._is_waiting = True
                     if not self._state.wait(DISK_CHECK_S if needs_retry else None) and needs_retry:
                         break  # with an empty group: the disk is checked, and batches are delivered again
                 if not self._queue and self._closing:
                     return
-                group, group_bytes = self._next_group()
+                group, group_bytes = take_group(self._queue, max_batches=MAX_GROUP_BATCHES, max_bytes=MAX_GROUP_BYTES)
             first_position = 0
             error = self._check_writable(group_bytes)
             if group and error is None:
@@ -211,27 +198,11 @@ class LocalLog:
                 except TailraceError as write_failed:
                     error = write_failed
             written = [] if error else [(first_position + index, queued.batch) for index, queued in enumerate(group)]
-            released_bytes = group_bytes
-            if self._deliver(written):
-                released_bytes += self._undelivered_bytes
-                self._undelivered_bytes = 0
-            elif written:
-                released_bytes = 0
-                self._undelivered_bytes += group_bytes
+            released_bytes = group_bytes if error else 0
+            released_bytes += self._delivery.deliver(written, 0 if error else group_bytes)
             with self._state:
                 self._queued_bytes -= released_bytes
-            self._call_back(group, first_position, error)
-
-    def _next_group(self) -> tuple[list[_QueuedBatch], int]:
-        group: list[_QueuedBatch] = []
-        group_bytes = 0
-        while self._queue and len(group) < MAX_GROUP_BATCHES:
-            frame_bytes = self._queue[0].payload.frame_bytes
-            if group and group_bytes + frame_bytes > MAX_GROUP_BYTES:
-                break
-            group.append(self._queue.popleft())
-            group_bytes += frame_bytes
-        return group, group_bytes
+            call_back(group, first_position, error)
 
     def _check_writable(self, group_bytes: int) -> TailraceError | None:
         """Return why nothing can be written now, else None.
@@ -264,38 +235,6 @@ class LocalLog:
                 logger.warning("the disk has free space again: appends are accepted")
             with self._state:
                 self._disk_full = full
-
-    def _deliver(self, written: list[tuple[int, Batch]]) -> bool:
-        """Deliver durable batches in order; where the subscriber fails, the same are delivered again before later ones.
-
-        If they were skipped, the subscriber would take a later position to mean that it has all before it.
-
-        Return True once nothing is undelivered, False where the subscriber failed: they are kept for the next call.
-        """
-        due = [*self._undelivered, *written]
-        if self._subscription is None or not due:
-            return True
-        try:
-            self._subscription.deliver(due)
-        except Exception:
-            if not self._undelivered:
-                logger.exception("positions from %d on could not be delivered, which is tried again", due[0][0])
-            self._undelivered = due
-            return False
-        if self._undelivered:
-            logger.warning("positions up to %d are delivered now", due[-1][0])
-        self._undelivered = []
-        return True
-
-    def _call_back(self, group: Sequence[_QueuedBatch], first_position: int, error: TailraceError | None) -> None:
-        for position, queued in enumerate(group, first_position):
-            try:
-                if error is None:
-                    queued.done(position, None)
-                else:
-                    queued.done(None, error)
-            except Exception:
-                logger.exception("the callback of an append failed")
 
     def _disk_full_error(self) -> DiskFull:
         return DiskFull(

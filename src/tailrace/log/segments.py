@@ -132,9 +132,14 @@ def create_segment(
 
 def write_file_header(fd: int, first_position: int, calls: FileCalls, *, version: int = FORMAT) -> None:
     """Write the header and make it durable."""
-    fields = struct.pack("<8sIq", FILE_MAGIC, version, first_position)
-    write_all(fd, [fields + struct.pack("<I", google_crc32c.value(fields))], 0, calls)
+    write_all(fd, [file_header(first_position, version)], 0, calls)
     calls.fsync(fd)
+
+
+def file_header(first_position: int, version: int) -> bytes:
+    """Return the header of a segment."""
+    fields = struct.pack("<8sIq", FILE_MAGIC, version, first_position)
+    return fields + struct.pack("<I", google_crc32c.value(fields))
 
 
 def sync_directory(directory: Path, calls: FileCalls) -> None:

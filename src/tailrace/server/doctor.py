@@ -22,7 +22,7 @@ from tailrace.config import ConfigError, format_size
 from tailrace.events import TailraceError
 from tailrace.lake.catalog import NAME
 from tailrace.lake.inspection import dataset_directories, first_line, inspect
-from tailrace.log import Damage, FileCalls
+from tailrace.log import Damage, FileCalls, require_conditional_put
 from tailrace.log import segments as log_segments
 from tailrace.native import why_missing
 from tailrace.protocols.registry import STREAM_DOORS
@@ -35,6 +35,7 @@ from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import open_engine
 from tailrace.storage.legacy import ACCESS_FILE as LEGACY_ACCESS_FILE
 from tailrace.storage.legacy import SAVED_FILE as LEGACY_SAVED_FILE
+from tailrace.storage.object_store import open_s3
 
 ENGINES = ("duckdb", "deltalake", "pyarrow", "granian")
 SECRET_FILES = (
@@ -47,6 +48,7 @@ SECRET_FILES = (
 )
 LOW_SPACE = 4  # times `log_min_free_bytes`, below which the disk is soon full
 CLOCK_TOLERANCE_S = 60.0
+OBJECT_STORE_TIMEOUT_S = 5.0
 MAX_FAULTS = 5  # of a kind that are listed
 EARLIEST_S = 1_767_225_600.0  # 2026: a clock before that is wrong
 
@@ -79,7 +81,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _directory(data)
     yield from _disk(data, settings)
     yield from _server(data, running, settings)
-    yield from _catch_read_errors("log", lambda: _log(data / "log", running))
+    if settings.server.log:
+        yield _object_log(settings.server.log)
+    else:
+        yield from _catch_read_errors("log", lambda: _log(data / "log", running))
     if is_object_store(settings):
         yield _object_store(settings.server.storage)
     else:
@@ -245,6 +250,15 @@ def _address(host: str, port: int, kind: socket.SocketKind, advice: str) -> Find
         advice = f"stop what listens there, or {advice}"
         return Finding("wrong", "address", f"cannot listen on {where}: {error.strerror}", advice)
     return Finding("ok", "address", f"{where} is free")
+
+
+def _object_log(url: str) -> Finding:
+    try:
+        require_conditional_put(open_s3(url), OBJECT_STORE_TIMEOUT_S)
+    except (ValueError, TailraceError) as error:
+        advice = "check the setting log, the variables AWS_… and the bucket; another kind of store may be needed"
+        return Finding("wrong", "log", str(error), advice)
+    return Finding("ok", "log", f"{url} takes objects, and refuses to put one over another")
 
 
 def _log(directory: Path, running: bool) -> Iterator[Finding]:

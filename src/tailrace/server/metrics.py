@@ -82,7 +82,7 @@ MAINTENANCE = (  # the same, members of `MaintenanceCounters`
         "Rounds over a dataset that failed and are tried again.",
     ),
 )
-FLUSH_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+FLUSH_BOUNDS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -271,7 +271,7 @@ def _latencies(metrics: Metrics) -> Iterator[Metric]:
     yield duration
     yield HistogramMetricFamily(
         "tailrace_log_flush_duration_seconds",
-        "Of flushing a group of batches to the disk of the log (fdatasync).",
+        "Of making a group of batches durable: fdatasync on the disk of the log, or a put into its object store.",
         metrics.flushes.buckets(),
         metrics.flushes.sum_s,
     )

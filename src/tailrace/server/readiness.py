@@ -26,12 +26,14 @@ async def health(
         return ServerHealth(service.closed.message)
     if fault := stores.lake.failure or stores.log.fault:
         return ServerHealth(fault)
-    return await asyncio.to_thread(_examine, stores.data / LOG_DIRECTORY, min_free_bytes, stores.lake, engine)
+    # Where the log is in an object store, the disk is for what else is written.
+    disk = ("data directory", stores.data) if stores.log_url else ("log", stores.data / LOG_DIRECTORY)
+    return await asyncio.to_thread(_examine, *disk, min_free_bytes, stores.lake, engine)
 
 
-def _examine(log_directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> ServerHealth:
+def _examine(kind: str, directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> ServerHealth:
     """Check the disk, the tables and the query engine, which may block."""
-    reason = _disk_fault(log_directory, min_free_bytes) or _summary(lake.faults()) or engine.fault()
+    reason = _disk_fault(kind, directory, min_free_bytes) or _summary(lake.faults()) or engine.fault()
     damage = lake.damage()
     listed = list(damage.values())[:FAULTS_LISTED]
     more = len(damage) - len(listed)
@@ -45,15 +47,15 @@ def _summary(faults: dict[str, str]) -> str:
     return "; ".join(listed) + (f"; and {more} more datasets" if more else "")
 
 
-def _disk_fault(directory: Path, min_free_bytes: int) -> str:
-    """Return why the log's disk cannot be written, empty when it can."""
+def _disk_fault(kind: str, directory: Path, min_free_bytes: int) -> str:
+    """Return why the disk of a directory cannot be written, empty when it can."""
     probe = directory / PROBE_FILE
     try:
         file_system = os.statvfs(directory)
         if file_system.f_bavail * file_system.f_frsize < min_free_bytes:
-            return f"less than {min_free_bytes} bytes (log_min_free_bytes) are free on the disk of the log"
+            return f"less than {min_free_bytes} bytes (log_min_free_bytes) are free on the disk of the {kind}"
         probe.write_bytes(b"ok")
         probe.unlink()
     except OSError as error:
-        return f"the log cannot be written: {reason_of(error)}"
+        return f"the {kind} cannot be written: {reason_of(error)}"
     return ""

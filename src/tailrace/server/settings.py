@@ -71,6 +71,14 @@ class ServerSettings(WithSecrets, frozen=True):
             extra={"secret": "a URL such as postgresql+psycopg://user:password@host/name"},
         ),
     ] = ""
+    log: Annotated[
+        str,
+        Meta(
+            pattern=r"^(s3://[^/]+(/.*)?)?$",
+            description="Object store of the log, `s3://bucket/prefix`, with the endpoint, region and credentials of "
+            "the environment (`AWS_…`); if empty, the log is the directory `log` in the data directory.",
+        ),
+    ] = ""
     root_token: Annotated[
         str,
         Meta(

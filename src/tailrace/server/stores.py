@@ -1,8 +1,6 @@
 """The stores of a server: database, lake and log; opened, replayed and closed."""
 
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,17 +13,17 @@ from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import TailraceError
 from tailrace.ingest.idempotency_keys import IdempotencyKeys
 from tailrace.lake import Lake, LakeSettings
-from tailrace.log import FIRST_WRITER, FileCalls, LocalLog, Log, LogSettings, Subscription
+from tailrace.log import FIRST_WRITER, Log
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.server.data_directory import opening, refuse, remove_temporary
 from tailrace.server.layout import (
     KEYS_FILE,
-    LOG_DIRECTORY,
     OWNER_TOKEN_FILE,
     RESERVE_FILE,
     SESSIONS_FILE,
 )
+from tailrace.server.log_opening import open_log, remember_stop
 from tailrace.server.metrics import Latency
 from tailrace.server.owner_token import OwnerToken, ensure_owner_token
 from tailrace.server.settings import Settings
@@ -56,13 +54,14 @@ class Stores(Struct, frozen=True, eq=False):
     monitors: MonitorStore
     lake: Lake
     log: Log
+    log_url: str  # of an object store; empty for the directory in the data directory
     keys: IdempotencyKeys
 
 
 def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
     """Open the stores of a data directory; raise SystemExit where one cannot be used.
 
-    The log's flushes are timed in `flushes`. It is not replayed yet.
+    The log's flushes, or its puts into an object store, are timed in `flushes`. It is not replayed yet.
     """
     reserve = Reserve(data / RESERVE_FILE)
     with opening(data / RESERVE_FILE):
@@ -79,7 +78,7 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         access.set_dataset_owners(lake.organisation)
         keys = IdempotencyKeys.open(data / KEYS_FILE, settings.idempotency, now_ns=time.time_ns())
         lake.subscription.precede(keys.observe, keys.flush)
-        log = _open_log(settings.log, data / LOG_DIRECTORY, lake.subscription, flushes)
+        log = open_log(settings, data, lake.subscription, flushes)
     remove_temporary(data)
     return Stores(
         data=data,
@@ -95,6 +94,7 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         monitors=MonitorStore(database),
         lake=lake,
         log=log,
+        log_url=settings.server.log,
         keys=keys,
     )
 
@@ -119,6 +119,7 @@ def close_stores(stores: Stores) -> None:
         stores.lake.close()
     finally:
         stores.log.close()
+        remember_stop(stores.data, stores.log, stores.lake.committed_position())
         stores.database.close()
 
 
@@ -139,28 +140,6 @@ def open_database(url: str, data: Path) -> Database:
         cause = error.__cause__ if isinstance(error, TailraceError) and error.__cause__ else error
         reason = str(cause).splitlines()[0]
         refuse(f"the database cannot be opened: {reason} (setting database_url)")
-
-
-def _open_log(settings: LogSettings, directory: Path, subscription: Subscription, flushes: Latency) -> Log:
-    return LocalLog.open(
-        directory,
-        settings,
-        subscription=subscription,
-        calls=FileCalls(fdatasync=_timed(os.fdatasync, flushes)),
-    )
-
-
-def _timed(call: Callable[[int], None], latency: Latency) -> Callable[[int], None]:
-    """Return a call on a file descriptor whose duration is observed."""
-
-    def timed(descriptor: int) -> None:
-        began_s = time.perf_counter()
-        try:
-            call(descriptor)
-        finally:
-            latency.observe(time.perf_counter() - began_s)
-
-    return timed
 
 
 def _lake_settings(settings: Settings) -> LakeSettings:

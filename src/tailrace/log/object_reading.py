@@ -1,0 +1,97 @@
+"""Reading log objects: whole and in order, or only the ranges of some datasets."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from tailrace.events import Batch
+from tailrace.log.damage import FoundDamage
+from tailrace.log.object_format import (
+    END_BYTES,
+    LogObject,
+    ObjectEnd,
+    needed_end_bytes,
+    read_object,
+    read_object_end,
+    read_range,
+)
+from tailrace.log.object_retry import retried
+from tailrace.log.segments import Damage
+from tailrace.storage.object_store import ObjectMissing, ObjectStore
+
+logger = logging.getLogger(__name__)
+
+
+def read_objects(
+    store: ObjectStore,
+    objects: Sequence[LogObject],
+    from_position: int,
+    found: FoundDamage,
+    *,
+    timeout_s: float,
+    is_released: Callable[[LogObject], bool],
+) -> Iterator[tuple[int, Batch]]:
+    """Yield the batches of objects, which follow one another, from a position on; damage is skipped and added.
+
+    Raise ObjectStoreUnavailable when the store does not answer within a time, LogVersionError when a newer version
+    wrote an object.
+    """
+    expected = 0  # position after the object before, where that is known
+    for stored in objects:
+        if expected and stored.first_position > max(expected, from_position):
+            found.add([_missing(max(expected, from_position), stored)])
+        expected = 0
+        if stored.is_empty:  # what came behind it may have been released, where it has to stay
+            continue
+        try:
+            content = retried(lambda: store.read(stored.name), timeout_s)  # noqa: B023
+        except ObjectMissing:
+            if is_released(stored):
+                logger.info("%s was released before it was read", stored.name)
+            else:
+                found.add([Damage(stored.file_name, 0, stored.size_bytes, "the object was deleted or lost")])
+            continue
+        if end := read_object_end(content, len(content)):
+            expected = end.last_position + 1
+        yield from read_object(stored.name, content, from_position, found)
+
+
+def read_datasets(
+    store: ObjectStore, name: str, datasets: Collection[str], found: FoundDamage, *, from_position: int = 0
+) -> Iterator[tuple[int, Batch]]:
+    """Yield the batches of some datasets in an object, fetching little else; dataset by dataset, each in order.
+
+    Where the index is damaged, the whole object is read. Raise ObjectMissing, ObjectStoreUnavailable.
+    """
+    end_bytes, size_bytes = _read_end(store, name)
+    end = read_object_end(end_bytes, size_bytes)
+    if end is None:
+        for position, batch in read_object(name, store.read(name), from_position, found):
+            if batch.dataset in datasets:
+                yield position, batch
+        return
+    wanted = sorted(end.index.datasets[each] for each in datasets if each in end.index.datasets)
+    start = size_bytes - len(end_bytes)
+    if wanted and wanted[0][0] >= start:  # a small object, of which everything is here
+        parts = [end_bytes[offset - start : offset - start + length] for offset, length in wanted]
+    else:
+        parts = store.read_ranges(name, wanted) if wanted else []
+    for (offset, _), part in zip(wanted, parts, strict=True):
+        yield from read_range(name, part, offset, from_position, found)
+
+
+def fetch_end(store: ObjectStore, name: str) -> ObjectEnd | None:
+    """Return the end of an object, None where it is damaged; raise ObjectMissing, ObjectStoreUnavailable."""
+    return read_object_end(*_read_end(store, name))
+
+
+def _read_end(store: ObjectStore, name: str) -> tuple[bytes, int]:
+    """Return as much of the end of an object as its index needs, and the size of the object."""
+    end_bytes, size_bytes = store.read_end(name, END_BYTES)
+    needed = needed_end_bytes(end_bytes)
+    return store.read_end(name, needed) if needed > len(end_bytes) else (end_bytes, size_bytes)
+
+
+def _missing(expected: int, following: LogObject) -> Damage:
+    last = following.first_position - 1
+    reason = f"positions {expected} to {last} are missing: an object was deleted or lost"
+    return Damage(following.file_name, 0, 0, reason, missing_positions=last - expected + 1)

@@ -1,0 +1,132 @@
+"""A server whose log is in an object store, and what a data directory remembers of where its log was."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from log.kit import make_batch
+from support.append import append_now
+from support.object_stores import FaultyStore, hurried
+from support.s3 import Proxy, S3Server
+from support.waiting import wait_until
+
+from tailrace.log import Log, LogSettings, ObjectLog, Subscription
+from tailrace.server import log_opening
+from tailrace.server.log_opening import open_log, remember_stop
+from tailrace.server.metrics import FLUSH_BOUNDS_S, Latency
+from tailrace.server.settings import ServerSettings, Settings
+
+if TYPE_CHECKING:
+    from conftest import MakeServer, Server
+
+URL = "s3://events/log"
+
+
+def test_a_killed_server_replays_its_log_from_the_store_and_tells_when_that_fails(
+    make_server: "MakeServer", s3: S3Server, proxy: Proxy
+) -> None:
+    s3_url = s3.url()
+    options = (f"--log={s3_url}", "--log-group-ms=5", "--log-put-timeout-s=0.2", "--commit-age-s=3600")
+    server = make_server(*options, env=s3.environment(proxy.endpoint)).start()
+    assert server.ingest("demo", [{"n": 1}, {"n": 2}]).status_code == 200
+    server.kill()
+    server.start()
+    assert _numbers(server) == [1, 2]
+    assert not (server.data / "log").exists()
+
+    proxy.fault = lambda *_: "slow down"
+    refused = server.ingest("demo", [{"n": 3}])
+    assert refused.status_code == 503
+    assert "the log cannot be written: the object store answers 503 SlowDown" in refused.text
+    ready = server.client.get("/readyz")
+    assert ready.status_code == 503
+    assert "the object store answers 503 SlowDown" in ready.text
+    assert server.ingest("demo", [{"n": 4}]).status_code == 503
+
+    proxy.reset()
+    wait_until(lambda: server.client.get("/readyz").status_code == 200)
+    assert server.ingest("demo", [{"n": 5}]).status_code == 200
+    assert _numbers(server) == [1, 2, 5]
+    assert "tailrace_log_flush_duration_seconds_count 2" in server.client.get("/metrics").text
+    assert server.stop() == 0
+    said = _doctor(server)
+    assert f"{s3_url} takes objects, and refuses to put one over another" in said
+    proxy.fault = lambda *_: "slow down"
+    assert "the object store answers 503 SlowDown" in _doctor(server)
+
+
+def _numbers(server: "Server") -> list[int]:
+    return [row["n"] for row in server.sql("SELECT n FROM demo ORDER BY n")]
+
+
+def _doctor(server: "Server") -> str:
+    log = next(option for option in server.options if option.startswith("--log="))
+    command = [sys.executable, "-m", "tailrace", "doctor", f"--data={server.data}"]
+    environment = {**server.environment(), "TAILRACE_LOG": log.removeprefix("--log="), "COLUMNS": "300"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+
+
+# Where the log was
+
+
+def _open(data: Path, url: str) -> Log:
+    settings = Settings(server=ServerSettings(log=url), log=LogSettings(group_ms=0, put_timeout_s=0.05))
+    return open_log(settings, data, Subscription(lambda group: None), Latency(FLUSH_BOUNDS_S))
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> FaultyStore:
+    """Return the store that any URL opens."""
+    found = FaultyStore()
+    monkeypatch.setattr(log_opening, "open_s3", lambda url: found)
+    return found
+
+
+def test_a_log_may_not_be_moved_while_it_has_events_that_are_in_no_table(tmp_path: Path, store: FaultyStore) -> None:
+    log = _open(tmp_path, "")
+    position = append_now(log, make_batch())
+    log.close()
+    remember_stop(tmp_path, log, position - 1)
+    with pytest.raises(SystemExit, match="may have events that are in no table yet"):
+        _open(tmp_path, URL)
+    log = _open(tmp_path, "")
+    log.close()
+    remember_stop(tmp_path, log, position)
+
+    log = _open(tmp_path, URL)
+    assert isinstance(log, ObjectLog)
+    log.close()
+    with pytest.raises(SystemExit, match=f"the log was at {URL} until now"):  # as it did not stop
+        _open(tmp_path, "")
+
+
+def test_a_log_of_an_earlier_version_may_have_events(tmp_path: Path, store: FaultyStore) -> None:
+    (tmp_path / "log").mkdir()
+    with pytest.raises(SystemExit, match=str(tmp_path / "log")):
+        _open(tmp_path, URL)
+    _open(tmp_path, "").close()
+
+
+def test_a_server_does_not_start_on_a_store_that_puts_over_objects(tmp_path: Path, store: FaultyStore) -> None:
+    store.create = store.overwrite  # type: ignore[method-assign]
+    with pytest.raises(SystemExit, match=r"in spite of If-None-Match: \*.*\(setting log\)"):
+        _open(tmp_path, URL)
+
+
+def test_a_server_does_not_start_on_a_store_that_does_not_answer(tmp_path: Path, store: FaultyStore) -> None:
+    store.is_dead = True
+    with hurried(), pytest.raises(SystemExit, match=r"the log cannot be opened: the object store fails: dead"):
+        _open(tmp_path, URL)
+
+
+def test_it_is_not_taken_for_drained_where_the_store_does_not_answer(tmp_path: Path, store: FaultyStore) -> None:
+    log = _open(tmp_path, URL)
+    position = append_now(log, make_batch())
+    log.close()
+    store.is_dead = True
+    with hurried():
+        remember_stop(tmp_path, log, position - 1)
+    with pytest.raises(SystemExit, match="may have events"):
+        _open(tmp_path, "")
