@@ -113,9 +113,11 @@ def test_what_was_acknowledged_is_there_once_after_many_kills(make_server: "Make
 @pytest.mark.rounds
 @pytest.mark.timeout(400 * ROUNDS)
 def test_it_is_there_once_after_many_kills_with_a_log_in_an_object_store(
-    make_server: "MakeServer", s3: S3Server
+    make_server: "MakeServer", s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = make_server(*OPTIONS, f"--log={s3.url()}", "--log-group-ms=20", env=s3.environment())
+    for name, value in s3.environment().items():
+        monkeypatch.setenv(name, value)
+    server = make_server(*OPTIONS, f"--log={s3.url()}", "--log-group-ms=20")
     _kill_again_and_again(server)
     assert not (server.data / "log").exists()
 

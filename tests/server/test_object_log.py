@@ -1,7 +1,5 @@
 """A server whose log is in an object store, and what a data directory remembers of where its log was."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +11,11 @@ from support.s3 import Proxy, S3Server
 from support.waiting import wait_until
 
 from tailrace.log import Log, LogSettings, ObjectLog, Subscription
-from tailrace.server import log_opening
+from tailrace.server import doctor, log_opening
+from tailrace.server.doctor import Finding, examine
 from tailrace.server.log_opening import open_log, remember_stop
 from tailrace.server.metrics import FLUSH_BOUNDS_S, Latency
-from tailrace.server.settings import ServerSettings, Settings
+from tailrace.server.settings import SCHEMA, ServerSettings, Settings
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -29,7 +28,7 @@ def test_a_killed_server_replays_its_log_from_the_store_and_tells_when_that_fail
 ) -> None:
     s3_url = s3.url()
     options = (f"--log={s3_url}", "--log-group-ms=5", "--log-put-timeout-s=0.2", "--commit-age-s=3600")
-    server = make_server(*options, env=s3.environment(proxy.endpoint)).start()
+    server = make_server(*options).start()
     assert server.ingest("demo", [{"n": 1}, {"n": 2}]).status_code == 200
     server.kill()
     server.start()
@@ -51,21 +50,27 @@ def test_a_killed_server_replays_its_log_from_the_store_and_tells_when_that_fail
     assert _numbers(server) == [1, 2, 5]
     assert "tailrace_log_flush_duration_seconds_count 2" in server.client.get("/metrics").text
     assert server.stop() == 0
-    said = _doctor(server)
-    assert f"{s3_url} takes objects, and refuses to put one over another" in said
-    proxy.fault = lambda *_: "slow down"
-    assert "the object store answers 503 SlowDown" in _doctor(server)
 
 
 def _numbers(server: "Server") -> list[int]:
     return [row["n"] for row in server.sql("SELECT n FROM demo ORDER BY n")]
 
 
-def _doctor(server: "Server") -> str:
-    log = next(option for option in server.options if option.startswith("--log="))
-    command = [sys.executable, "-m", "tailrace", "doctor", f"--data={server.data}"]
-    environment = {**server.environment(), "TAILRACE_LOG": log.removeprefix("--log="), "COLUMNS": "300"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
+def test_doctor_tries_the_store_of_the_log(
+    s3: S3Server, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "OBJECT_STORE_TIMEOUT_S", 0.5)
+    settings = SCHEMA.build({"data": tmp_path, "log": s3.url()})
+    assert _found(settings).found == f"{settings.server.log} takes objects, and refuses to put one over another"
+    proxy.fault = lambda *_: "refused"
+    with hurried():
+        found = _found(settings)
+    assert (found.level, found.found) == ("wrong", "the object store answers 403 AccessDenied")
+    assert "AWS_" in found.advice
+
+
+def _found(settings: Settings) -> Finding:
+    return next(finding for finding in examine(settings) if finding.subject == "log")
 
 
 # Where the log was
