@@ -1,5 +1,6 @@
 """The log in an object store: in groups, bounded, answered once they are stored; replayed, released, fenced."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -487,6 +488,19 @@ def test_a_store_that_refuses_and_puts_over_an_object_all_the_same_is_refused() 
     store.create = both  # type: ignore[method-assign]
     with pytest.raises(DishonestStore):
         require_conditional_put(store, 5.0)
+
+
+def test_what_waits_while_the_store_does_not_answer_is_refused_after_one_attempt() -> None:
+    store, answers = FaultyStore(), Answers()
+    with open_log(store, group_ms=60_000, group_bytes=64 * 1024, put_timeout_s=1e-6) as log:
+        store.is_dead = True
+        requests = store.requests
+        for _ in range(40):
+            with contextlib.suppress(LogWriteError):
+                log.append(make_batch(size=30_000), answers)
+        log.close()
+        assert {type(error) for _, error in answers.given} == {LogWriteError}
+        assert store.requests <= requests + 3
 
 
 # What nobody expects

@@ -205,7 +205,10 @@ class ObjectLog:
             self._settle()
             error = self._error
             first_position = self._names.next_position
-            if group and error is None:
+            if error is not None:  # each attempt to settle may take long: what waits is refused after one
+                others, other_bytes = self._take(max_batches=len(self._queue), max_bytes=self._queued_bytes)
+                group, group_bytes = [*group, *others], group_bytes + other_bytes
+            elif group:
                 group.sort(key=lambda queued: queued.batch.dataset)  # which keeps the order within each
                 error = self._put_group(group)
             written = [] if error else [(first_position + index, queued.batch) for index, queued in enumerate(group)]
@@ -233,9 +236,11 @@ class ObjectLog:
                 if left_s <= 0:
                     break
                 self._state.wait(left_s)
-            group, group_bytes = take_group(
-                self._queue, max_batches=MAX_GROUP_BATCHES, max_bytes=self._settings.group_bytes
-            )
+        return self._take(max_batches=MAX_GROUP_BATCHES, max_bytes=self._settings.group_bytes)
+
+    def _take(self, *, max_batches: int, max_bytes: int) -> tuple[list[QueuedBatch], int]:
+        with self._state:
+            group, group_bytes = take_group(self._queue, max_batches=max_batches, max_bytes=max_bytes)
             self._waiting_bytes -= group_bytes
             return group, group_bytes
 
