@@ -4,12 +4,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 import obstore
 import pytest
-from obstore.exceptions import GenericError
-from obstore.store import LocalStore, S3Store
+from obstore.store import LocalStore
 from support.s3 import Fault, Proxy, S3Server
 
 from tailrace.storage import object_store
@@ -128,16 +126,3 @@ def test_deleting_goes_on_behind_a_file_that_is_not_there(tmp_path: object) -> N
     store.create("a", b"")
     store.delete(["missing", "a"])
     assert obstore.list(LocalStore(str(tmp_path))).collect() == []
-
-
-@pytest.mark.quirk("obstore", "0.12.1")
-def test_obstore_reads_no_option_of_a_client_from_the_environment_where_it_is_given_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for name, value in S3Server(9).environment().items():
-        monkeypatch.setenv(name, value)
-    store = S3Store.from_url(
-        "s3://events", client_options={"timeout": timedelta(seconds=1)}, retry_config={"max_retries": 0}
-    )
-    with pytest.raises(GenericError, match="BadScheme"):
-        obstore.put(store, "a", b"", use_multipart=False)
