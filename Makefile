@@ -32,19 +32,19 @@ run: $(INSTALLED)
 
 # With half of the rounds, as `make test-long` takes many more of the same.
 test: javascript lint
-	TAILRACE_TEST_ROUNDS=0.5 $(PYTEST) -m "not slow"
+	TEST_ROUNDS=0.5 $(PYTEST) -m "not slow"
 
 # The tests that start no process and take no seconds, with a fifth of the rounds: while working on a change.
 test-fast: lint
-	TAILRACE_TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly and not slow"
+	TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly and not slow"
 
 # The crash, fuzz and property tests with more rounds, and the slow ones; HYPOTHESIS_PROFILE=search looks for new examples.
 test-long: $(INSTALLED_DEV)
-	TAILRACE_TEST_ROUNDS=$(ROUNDS) $(PYTEST) -m "rounds or slow"
+	TEST_ROUNDS=$(ROUNDS) $(PYTEST) -m "rounds or slow"
 
 # Lines and branches of the way from a body to a table that these packages' quick tests pass; fails below the bound in pyproject.toml.
 coverage: $(INSTALLED_DEV)
-	TAILRACE_TEST_ROUNDS=0.1 $(PYTEST) -m "not process and not costly and not slow" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
+	TEST_ROUNDS=0.1 $(PYTEST) -m "not process and not costly and not slow" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
 
 # What a library's change could break, against the newest that the ranges of pyproject.toml allow: tells, and does not fail.
 test-newest: .venv/bin/uv

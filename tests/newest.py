@@ -68,7 +68,7 @@ def main() -> None:
     if not newer:
         return
     pytest = [str(PYTHON), "-m", "pytest", "-n", "2", "--dist", "worksteal", "-m", CHOSEN, "--timeout", "120"]
-    environment = {**os.environ, "PYTHONWARNINGS": "", "TAILRACE_TEST_ROUNDS": "0.2"}
+    environment = {**os.environ, "PYTHONWARNINGS": "", "TEST_ROUNDS": "0.2"}
     chosen = [*(f"--ignore={path}" for path in LEFT_OUT), *TESTS]
     ended = subprocess.run([*pytest, *chosen], cwd=ROOT, env=environment, check=False).returncode
     print("newest: the tests", "pass" if ended == 0 else f"FAIL (pytest: {ended})", flush=True)

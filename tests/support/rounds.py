@@ -2,9 +2,9 @@
 
 import os
 
-ROUNDS = float(os.environ.get("TAILRACE_TEST_ROUNDS", "1"))
+ROUNDS = float(os.environ.get("TEST_ROUNDS", "1"))  # no name of TAILRACE_…, which the server would take for a setting
 
 
 def rounds(few: int) -> int:
-    """Return `few` times what TAILRACE_TEST_ROUNDS says, and at least 1: of examples, kills, cuts, bodies of a fuzz."""
+    """Return `few` times what TEST_ROUNDS says, and at least 1: of examples, kills, cuts, bodies of a fuzz."""
     return max(1, round(few * ROUNDS))
