@@ -39,6 +39,7 @@ QUERY_MAY_IMPORT: dict[str, set[str]] = {
         "sources",
         "sql",
     },
+    "spread": {"settings", "values", "compile", "engines"},
 }
 
 

@@ -25,6 +25,7 @@ class Command(Struct, frozen=True):
 COMMANDS: Mapping[str, Command] = {
     "serve": Command("serve", "serve", has_settings=True),
     "config": Command("serve", "show_config", has_settings=True),
+    "worker": Command("serve", "worker", has_settings=True),
     "ingest": Command("ingest", "ingest"),
     "query": Command("query", "query", takes_extra=True),
     "tail": Command("tail", "tail"),

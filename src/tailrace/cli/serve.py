@@ -1,4 +1,4 @@
-"""`tailrace serve` and `tailrace config`: both take the settings file and a flag for every setting."""
+"""`tailrace serve`, `worker` and `config`: all take the settings file and a flag for every setting."""
 
 import gc
 import inspect
@@ -123,6 +123,17 @@ def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
 
     try:
         run(settings)
+    except ConfigError as error:
+        raise CommandError(str(error), USAGE) from error
+
+
+def worker(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
+    """Run parts of large queries, which a server with the same settings gives by its Dask scheduler, until SIGTERM."""
+    settings, _ = _load(config, flags)
+    from tailrace.server.worker import run_worker
+
+    try:
+        run_worker(settings)
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
 

@@ -11,15 +11,23 @@ from tailrace.query.apl_request import AplRequest, FieldOrder
 from tailrace.query.apl_result import CURSOR, DEFAULT_ROWS, MAX_ROWS, Aggregate, AplField, AplTable, BinSize, TimeRange
 from tailrace.query.column_types import arrow_field, type_text
 from tailrace.query.compile.columns import distinct_name
-from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import TIME
 from tailrace.query.compile.metadata_answer import answer_from_metadata
 from tailrace.query.compile.program import ProgramCompiler
-from tailrace.query.compile.relation import Emitter, Key, Reading, RenderedQuery, identifier, reference, references
+from tailrace.query.compile.relation import (
+    Emitter,
+    Key,
+    Reading,
+    RenderedQuery,
+    RowLimit,
+    identifier,
+    reference,
+    references,
+)
 from tailrace.query.cursors import RowCursors, decode
-from tailrace.query.engines.engine import Session
 from tailrace.query.pages import Page, ReadRange, page_of, united_page_of
 from tailrace.query.rest_columns import add_rest_columns
+from tailrace.query.spread.ask import Ask
 
 
 class CompiledQuery:
@@ -104,9 +112,9 @@ class CompiledQuery:
     def _page_keys(self, page: Page) -> tuple[Key, ...]:
         return page.keys if self.read_range is None else self.read_range.keys
 
-    def run(self, session: Session) -> AplTable:
+    def run(self, ask: Ask) -> AplTable:
         """Return the answer as a table."""
-        answer = self._answer(session)
+        answer = self._answer(ask)
         matched = self.compiler.notes.matched
         if matched is not None and matched in answer.column_names and answer.num_rows:
             self.matched = answer[matched][0].as_py() or 0
@@ -121,7 +129,7 @@ class CompiledQuery:
             arrays.append(values)
         kinds = [arrow_field(field.name, column) for field, column in zip(fields, self.columns, strict=True)]
         if self.rest is not None:
-            add_rest_columns(self.relation, answer[self.rest.id], names, fields, arrays, kinds, session.max_cells)
+            add_rest_columns(self.relation, answer[self.rest.id], names, fields, arrays, kinds, ask.max_cells)
         if self.row_cursors is not None and self.request.include_cursor_field:
             fields.append(AplField(distinct_name(CURSOR, names), "string"))
             arrays.append(pa.chunked_array([pa.array(self.row_cursors.texts(), pa.string())]))
@@ -139,20 +147,16 @@ class CompiledQuery:
             aggregated=not self.relation.events,
         )
 
-    def _answer(self, session: Session) -> pa.Table:
-        def run(query: RenderedQuery) -> pa.Table:
-            register_rows(self.compiler, query, session)
-            return session.table(query.sql)
-
+    def _answer(self, ask: Ask) -> pa.Table:
         page = self.page
         if self.united is not None:
-            reading, self.matched = self.united.read(run)
-            return run(self.select(reading))
+            reading, self.matched = self.united.read(ask)
+            return self._asked(ask, reading)
         if page is None:
             known = self._answer_from_metadata()
-            return run(self.select()) if known is None else known
-        self.read_range = page.read(run)
-        answer = run(self.select(self.read_range.reading))
+            return self._asked(ask, Reading()) if known is None else known
+        self.read_range = page.read(ask)
+        answer = self._asked(ask, self.read_range.reading)
         times, system_times, *hashes = (answer[identifier(key.value.sql)] for key in self.read_range.keys)
         self.row_cursors = RowCursors(
             times,
@@ -163,6 +167,14 @@ class CompiledQuery:
             skipped=page.skipped,
         )
         return answer
+
+    def _asked(self, ask: Ask, reading: Reading) -> pa.Table:
+        order, count = self.order, self.limit
+        if self.page is not None:
+            order = self._page_keys(self.page)
+            count += self.page.skipped if self.page.limit_layer is None else 0
+        keys = tuple(key for key in order if self.relation.has(identifier(key.value.sql)))
+        return ask.rows(self.relation, RowLimit(count, keys), reading, self.select)
 
     def _answer_from_metadata(self) -> pa.Table | None:
         needed = dict.fromkeys((*(column.id for column in self.columns), *self._hidden()))
@@ -186,14 +198,3 @@ class CompiledQuery:
             if column.id in self.compiler.notes.bins:
                 return BinSize(column.name, self.compiler.notes.bins[column.id])
         return None
-
-
-def register_rows(compiler: Compiler, query: RenderedQuery, session: Session) -> None:
-    """Tell a session of the rows that a query reads beside files."""
-    for dataset in compiler.datasets:
-        columns = query.hot_columns.get(dataset.hot_name)
-        hot = dataset.hot_rows(columns) if columns is not None else None
-        if hot is not None:
-            session.register(dataset.hot_name, hot)
-    for name, rows in (*compiler.inline.items(), *query.known.items()):
-        session.register(name, rows)

@@ -1,6 +1,6 @@
 """Pages of raw events: the rows that a result needs are found by their times, before other columns are read."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -24,15 +24,15 @@ from tailrace.query.compile.relation import (
     reference,
 )
 from tailrace.query.compile.scan import Scan
-from tailrace.query.compile.union import LAST_TIMES, MemberRows, United, tallied, tally
+from tailrace.query.compile.union import LAST_TIMES, MemberRows, United, tallied, tally_cells
 from tailrace.query.cursors import Cursor
+from tailrace.query.spread.ask import Ask
 from tailrace.query.values import cast, datetime_literal, fn
 
 MAX_ORDERED = 1_000  # rows of a page that are the first in an order; the last of more is found as an aggregate
 WIDEN = 4  # times as many rows are read next, where there were not enough for a page
 
 Integers = npt.NDArray[np.int64]
-Run = Callable[[RenderedQuery], pa.Table]
 
 
 class ReadRange(Struct, frozen=True, eq=False):
@@ -88,9 +88,9 @@ class Page(Struct, frozen=True, eq=False):
             return 0
         return after.number - 1 if self.inclusive else after.number
 
-    def read(self, run: Run) -> ReadRange:
-        """Return what the query is to read for its page, no more than it needs; `run` asks the engine."""
-        search = self._last_row(run)
+    def read(self, ask: Ask) -> ReadRange:
+        """Return what the query is to read for its page, no more than it needs."""
+        search = self._last_row(ask)
         scan, after = self.scan.scanned, self.after
         if search.last_us is not None:
             scan = self._up_to(scan, search.last_us)
@@ -103,7 +103,7 @@ class Page(Struct, frozen=True, eq=False):
         reading = Reading({self.scan.hot_name: scan}, limits)
         return ReadRange(search.scan, search.rows, reading, keys, search.partly)
 
-    def _last_row(self, run: Run) -> _Search:
+    def _last_row(self, ask: Ask) -> _Search:
         """Search for the last row of the page in more and more files."""
         whole, after = self.scan.scanned, self.after
         if after is None and _rows_at_most(self.scan) <= self.limit:
@@ -118,7 +118,7 @@ class Page(Struct, frozen=True, eq=False):
             beside = looked_at
             if after is not None:  # of those beside the place itself it is not known yet how many are needed
                 beside = self._from(looked_at, after.time_us - 1 if self.descending else after.time_us + 1)
-            found = self._last(run, beside) if self._is_counted else self._last_in_order(run, beside)
+            found = self._last(ask, beside) if self._is_counted else self._last_in_order(ask, beside)
             rows = found.rows
             if found.last_us is not None:
                 return replace(found, scan=looked_at, partly=bound_us is not None)
@@ -163,43 +163,46 @@ class Page(Struct, frozen=True, eq=False):
     def _is_counted(self) -> bool:
         return self.is_filtered or self.after is not None or self.limit > MAX_ORDERED
 
-    def _last(self, run: Run, scan: Scan) -> _Search:
+    def _last(self, ask: Ask, scan: Scan) -> _Search:
         """Return the time of the last row of the page, if there are that many, and how many there are."""
         time = self.scan.event_time.id
-        out = Emitter(Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer)))
-        rows = out.table(self.relation.emit({time}, out))
+        reading = Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer))
         last = _nth(time, self.limit, descending=self.descending)
-        cells = [_named(last, "last"), _named(exp.Count(this=exp.Star()), "rows")]
-        answer = run(out.finished(exp.Select(expressions=cells, from_=exp.From(this=rows))))
+        answer = ask.aggregates(self.relation, {"last": last, "rows": exp.Count(this=exp.Star())}, reading)
         count_there: int = answer["rows"][0].as_py()
         if count_there < self.limit:
             return _Search(scan, rows=count_there)
         return _Search(scan, answer["last"].cast(pa.int64())[0].as_py(), count_there)
 
-    def _last_in_order(self, run: Run, scan: Scan) -> _Search:
+    def _last_in_order(self, ask: Ask, scan: Scan) -> _Search:
         """As `_last`, for rows that are not filtered: read the first of them in order, and count them only where they
         are too few.
         """
-        [times] = self._first_rows(run, scan, self.time_keys[:1])
+        [times] = self._first_rows(ask, scan, self.time_keys[:1])
         if len(times) < self.limit:
             return _Search(scan, rows=len(times))
         last_us = int(times[self.limit - 1])
         are_alone = not self.scan.snapshot.primary_key
         if are_alone and _has_repeats(times):
-            are_alone = not _has_repeats(*self._first_rows(run, self._up_to(scan, last_us), self.time_keys))
+            are_alone = not _has_repeats(*self._first_rows(ask, self._up_to(scan, last_us), self.time_keys))
         return _Search(scan, last_us, are_alone=are_alone)
 
-    def _first_rows(self, run: Run, scan: Scan, keys: Sequence[Key]) -> list[Integers]:
+    def _first_rows(self, ask: Ask, scan: Scan, keys: Sequence[Key]) -> list[Integers]:
         """Return these keys of the rows of the page and the next one.
 
         For rows in the order of one key, and so many of them, DuckDB passes over row groups beyond.
         """
-        out = Emitter(Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer)))
         ids = [identifier(key.value.sql) for key in keys]
-        rows = out.table(self.relation.emit(set(ids), out))
-        order = exp.Order(expressions=[key.ordered() for key in keys])
-        first = exp.Select(expressions=[reference(name) for name in ids], from_=exp.From(this=rows), order=order)
-        answer = run(out.finished(first.limit(self.limit + 1, copy=False)))
+
+        def render(reading: Reading) -> RenderedQuery:
+            out = Emitter(reading)
+            rows = out.table(self.relation.emit(set(ids), out))
+            order = exp.Order(expressions=[key.ordered() for key in keys])
+            first = exp.Select(expressions=[reference(name) for name in ids], from_=exp.From(this=rows), order=order)
+            return out.finished(first.limit(self.limit + 1, copy=False))
+
+        reading = Reading({self.scan.hot_name: scan}, _unlimited(self.limit_layer))
+        answer = ask.rows(self.relation, RowLimit(self.limit + 1, tuple(keys)), reading, render)
         return [answer[name].cast(pa.int64()).to_numpy() for name in ids]
 
     def _condition(self, after: Cursor) -> exp.Expr:
@@ -231,11 +234,11 @@ class UnitedPage(Struct, frozen=True, eq=False):
     limit: int  # rows of the answer
     is_filtered: bool  # above the union
 
-    def read(self, run: Run) -> tuple[Reading, int]:
+    def read(self, ask: Ask) -> tuple[Reading, int]:
         """Return what the query is to read for its answer, no more than it needs, and the number of all rows that there
-        are; `run` asks the engine.
+        are.
         """
-        tallies = self._tallies(run)
+        tallies = self._tallies(ask)
         rows = sum(member.rows for member in tallies.values())
         times = np.concatenate([member.last_us for member in tallies.values()] or [np.zeros(0, np.int64)])
         scans: dict[str, Scan] = {}
@@ -252,13 +255,13 @@ class UnitedPage(Struct, frozen=True, eq=False):
             }
         return Reading(scans, members={self.union: members}), rows
 
-    def _tallies(self, run: Run) -> Mapping[int, MemberRows]:
+    def _tallies(self, ask: Ask) -> Mapping[int, MemberRows]:
         known = self.union.tallies
         if known is not None and self.descending and not self.is_filtered and self.limit <= LAST_TIMES:
             return known
         reading = Reading(limits=_unlimited(self.limit_layer))
-        query = tally(self.relation, self.union.number, self.limit, descending=self.descending, reading=reading)
-        return tallied(run(query))
+        cells = tally_cells(self.relation, self.limit, descending=self.descending)
+        return tallied(ask.aggregates(self.relation, cells, reading, {"n": self.union.number}))
 
 
 def _nth(time: str, count: int, *, descending: bool) -> exp.Expr:
@@ -383,10 +386,6 @@ def _is_by(order: tuple[Key, ...], time: str) -> bool:
         and identifier(order[0].value.sql) == time
         and not any(key.name for key in order[1:])
     )
-
-
-def _named(node: exp.Expr, name: str) -> exp.Expr:
-    return exp.Alias(this=node, alias=exp.to_identifier(name))
 
 
 def _either(beyond: type[exp.Binary], key: exp.Expr, value: exp.Expr, inner: exp.Expr) -> exp.Expr:

@@ -19,11 +19,12 @@ from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.program import ProgramCompiler
 from tailrace.query.compile.relation import Emitter, RenderedQuery, nothing, reference
 from tailrace.query.compile.request import CompileRequest
-from tailrace.query.compiled import CompiledQuery, register_rows
+from tailrace.query.compiled import CompiledQuery
 from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.cached_session import cached_session
 from tailrace.query.engines.engine import Engine, rendered
 from tailrace.query.engines.interrupt import Interrupt
+from tailrace.query.spread.ask import Ask, register_rows
 from tailrace.query.statistics import status_of
 
 
@@ -60,10 +61,12 @@ def run_apl(
         compiled = CompiledQuery(new_compiler(), program, request)
         totals = _totals(program, new_compiler, request) if request.totals else None
         with cached_session(engine, interrupt, request.answers_of) as session:
-            tables = [compiled.run(session)]
+            ask = Ask(compiled.compiler, session, interrupt, engine.spreader)
+            tables = [compiled.run(ask)]
             if totals is not None and compiled.has_bins:
-                tables.append(msgspec.structs.replace(totals.run(session), name="_totals"))
-            status = status_of(compiled, session, tables[0])
+                beside = Ask(totals.compiler, session, interrupt, engine.spreader)
+                tables.append(msgspec.structs.replace(totals.run(beside), name="_totals"))
+            status = status_of(compiled, ask, tables[0])
             status = msgspec.structs.replace(status, is_cached=session.is_cached)
     except AplError as error:
         raise error.located(request.apl) from error

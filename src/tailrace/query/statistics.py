@@ -13,37 +13,38 @@ from tailrace.query.compile.dataset import TIME, Dataset
 from tailrace.query.compile.notes import message_code
 from tailrace.query.compile.relation import Emitter, Layer, Reading
 from tailrace.query.compile.scan import Scan, extent_us
-from tailrace.query.compiled import CompiledQuery, register_rows
+from tailrace.query.compiled import CompiledQuery
 from tailrace.query.engines.engine import Session
 from tailrace.query.row_groups import RowRange
 from tailrace.query.sources import has_row_numbers
+from tailrace.query.spread.ask import Ask
 
 IMPLICIT_END = "implicit end time of now applied"
 LOWER_BOUND = "rowsMatched is a lower bound, as no more events were read than the answer needs"
 
 
-def status_of(compiled: CompiledQuery, session: Session, table: AplTable) -> AplStatus:
+def status_of(compiled: CompiledQuery, ask: Ask, table: AplTable) -> AplStatus:
     """Return the status of a query whose result is `table`."""
     page, read = compiled.page, compiled.read_range
     if page is None or read is None:
-        return _status(compiled, session, table, Reading())
+        return _status(compiled, ask, table, Reading())
     total: int | None = None
     if read.partly and compiled.compiler.notes.filtered:
         compiled.compiler.warn(message_code(LOWER_BOUND), LOWER_BOUND, priority="info")
     elif read.partly and page.after is None:
-        total = _rows_in_range(session, page.scan, page.scan.scanned)
-    return _status(compiled, session, table, Reading({page.scan.hot_name: read.scan}), total)
+        total = _rows_in_range(ask.session, page.scan, page.scan.scanned)
+    return _status(compiled, ask, table, Reading({page.scan.hot_name: read.scan}), total)
 
 
 def _status(
-    compiled: CompiledQuery, session: Session, table: AplTable, reading: Reading, total: int | None = None
+    compiled: CompiledQuery, ask: Ask, table: AplTable, reading: Reading, total: int | None = None
 ) -> AplStatus:
     """Return the status of what `reading` says was read; `total` is the number of rows of an unfiltered query of which
     that is only a part.
     """
     compiler = compiled.compiler
     scans = [(dataset, dataset.scan_of(reading)) for dataset in compiler.datasets]
-    examined = sum(_rows_in_range(session, dataset, scan) for dataset, scan in scans)
+    examined = sum(_rows_in_range(ask.session, dataset, scan) for dataset, scan in scans)
     files = sum(len(dataset.snapshot.files) for dataset in compiler.datasets)
     read_files = sum(len(scan.files_of(dataset.snapshot)) for dataset, scan in scans)
     hot = sum(len(dataset.snapshot.hot) for dataset in compiler.datasets)
@@ -53,7 +54,7 @@ def _status(
     elif matched is None:
         matched = _matched_by_answer(compiled, table.rows.num_rows)
     if matched is None:
-        matched = _count_matched(compiled, session, reading)
+        matched = _count_matched(compiled, ask, reading)
     times = [extent_us(dataset.snapshot) for dataset in compiler.datasets]
     if compiled.request.end_ns is None and any(not dataset.scanned.has_explicit_end for dataset in compiler.datasets):
         compiler.warn(message_code(IMPLICIT_END), IMPLICIT_END)
@@ -110,19 +111,14 @@ def _is_uncut(compiled: CompiledQuery) -> bool:
     return below.events and not isinstance(below, Layer)
 
 
-def _count_matched(compiled: CompiledQuery, session: Session, reading: Reading) -> int:
+def _count_matched(compiled: CompiledQuery, ask: Ask, reading: Reading) -> int:
     """Return the rows that the filters let through, before any limit."""
     relation = below = compiled.relation
     while isinstance(below, Layer):
         if below.limit.count is not None or not below.events:
             relation = below.parent
         below = below.parent
-    out = Emitter(reading)
-    source = out.table(relation.emit(set(), out))
-    total = exp.Alias(this=exp.Count(this=exp.Star()), alias=exp.to_identifier("n"))
-    query = out.finished(exp.Select(expressions=[total], from_=exp.From(this=source)))
-    register_rows(compiled.compiler, query, session)
-    answer = session.table(query.sql)
+    answer = ask.aggregates(relation, {"n": exp.Count(this=exp.Star())}, reading)
     count: int = answer["n"][0].as_py()
     return count
 

@@ -25,7 +25,7 @@ from tailrace.protocols.router import Router
 from tailrace.query import Engine, Interrupt, ReferenceData, Spawner
 from tailrace.server.app import ServerApplication
 from tailrace.server.asgi import Application
-from tailrace.server.engines import lookup_engine, query_engine, warm_up
+from tailrace.server.engines import lookup_engine, query_engine, spreader_of, warm_up
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
@@ -141,6 +141,7 @@ def _queries(settings: Settings, stores: Stores, reference_data: ReferenceData, 
     catalog, data = stores.lake.catalog, stores.data
     make_engine = partial(query_engine, settings, catalog, data, reference_data, spawner)
     engine = make_engine(limits)
+    engine.spreader = spreader_of(settings, catalog.tables)
     warm_up(engine)
     # More threads than concurrent queries: a query that waits in the queue holds one too.
     threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * limits.concurrency, "tailrace-query")

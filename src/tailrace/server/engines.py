@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from tailrace.config import ConfigError
 from tailrace.ingest.deduplicator import MAX_REMEMBERED
 from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
 from tailrace.lake import Catalog
+from tailrace.lake.snapshot import TableRoot
 from tailrace.query import (
     DuckDB,
     Engine,
@@ -21,8 +23,10 @@ from tailrace.query import (
     UnusableFile,
     read_reference_data,
 )
+from tailrace.query.engines.spreader import Spreader
 from tailrace.server.layout import TEMPORARY_DIRECTORY
 from tailrace.server.settings import Settings
+from tailrace.server.table_store import is_object_store
 
 LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
 
@@ -62,10 +66,42 @@ def query_engine(
 ) -> Engine:
     """Return an engine for queries; with a spawner it runs them in processes."""
     temporary = data / TEMPORARY_DIRECTORY
-    if spawner is None:
-        return _with_files(DuckDB(catalog.tables, temporary, limits, reference_data), catalog)
-    engine = QueryProcesses(spawner, catalog.tables, temporary, limits, reference_data, settings.reference)
+    engine = engine_over(catalog.tables, temporary, settings, reference_data, spawner, limits)
     return _with_files(engine, catalog)
+
+
+def engine_over(
+    tables: TableRoot,
+    temporary: Path,
+    settings: Settings,
+    reference_data: ReferenceData,
+    spawner: Spawner | None,
+    limits: QueryLimits,
+) -> Engine:
+    """Return an engine over files that are always there."""
+    if spawner is None:
+        return DuckDB(tables, temporary, limits, reference_data)
+    return QueryProcesses(spawner, tables, temporary, limits, reference_data, settings.reference)
+
+
+def check_dask(settings: Settings) -> None:
+    """Raise ConfigError where the settings name a Dask scheduler that cannot be used."""
+    if not settings.spread.dask:
+        return
+    if find_spec("distributed") is None:
+        raise ConfigError("setting dask needs the package distributed: pip install tailrace[dask] has it")
+    if is_object_store(settings):
+        raise ConfigError("setting dask needs tables in a directory that all machines see, not in an object store")
+
+
+def spreader_of(settings: Settings, tables: TableRoot) -> Spreader | None:
+    """Return what runs parts of large queries on other nodes; None without one."""
+    if not settings.spread.dask:
+        return None
+    # Only here, as it is an extra.
+    from tailrace.query.spread.dask_spreader import DaskSpreader
+
+    return DaskSpreader(settings.spread, tables, settings.query)
 
 
 def _with_files(engine: Engine, catalog: Catalog) -> Engine:

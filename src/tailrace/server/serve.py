@@ -25,7 +25,7 @@ from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
 from tailrace.server.build import Server, build, connection_ports
 from tailrace.server.data_directory import locked, remove_address, write_address
-from tailrace.server.engines import fork_spawner, reference_data_of
+from tailrace.server.engines import check_dask, fork_spawner, reference_data_of
 from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
 from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.listener import listening
@@ -52,6 +52,7 @@ def serve(settings: Settings) -> None:
     tune_garbage_collector()
     limit_heaps()
     reference_data = reference_data_of(settings)
+    check_dask(settings)
     # Before there are threads, which a fork does not copy, and before any file is open.
     spawner = fork_spawner()
     data = settings.server.data.absolute()
@@ -172,6 +173,8 @@ async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener)
     for interrupt in list(queries.running):
         interrupt.stop("the server is shutting down")
     queries.threads.shutdown(wait=False, cancel_futures=True)
+    if queries.engine.spreader is not None:
+        await asyncio.to_thread(queries.engine.spreader.close)
     queries.lookups.close()
     await asyncio.to_thread(close_stores, server.stores)
     remove_address(server.stores.data)

@@ -379,7 +379,7 @@ class Dataset(Relation):
         physical = {column.name for node in nodes.values() for column in node.find_all(exp.Column)}
         return StoredReads(nodes, computed, physical)
 
-    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+    def _emit(self, needed: set[str], out: Emitter) -> exp.Query:
         scan = self.scan_of(out.reading)
         reads = self.reads(needed)
         nodes, computed, physical = reads.nodes, set(reads.computed), reads.physical | {TIME}

@@ -38,18 +38,18 @@ class Groups(Layer):
         self.by: list[RelationColumn] = []
         self.first_bin = False
 
-    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+    def _emit(self, needed: set[str], out: Emitter) -> exp.Query:
         if self.where or self.limit.count is not None:
-            return super().emit(needed, out)
+            return super()._emit(needed, out)
         needed = needed | self.always
         by = {identifier(key) for key in self.group or ()} & self.defines.keys()
         keys = {name: node for name in by if isinstance(node := self.defines[name], exp.Expr)}
         if len(keys) < len(self.group or ()):
-            return super().emit(needed, out)
+            return super()._emit(needed, out)
         aggregates = {name: self.defines[name] for name in needed - by}
         known = from_metadata(self.parent, keys, aggregates, out.reading)
         if known is None:
-            return super().emit(needed, out)
+            return super()._emit(needed, out)
         return self._select(needed, {**self.defines, **known.defines}, out.scanning(known.hot_name, known.scan))
 
 

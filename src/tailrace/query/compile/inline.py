@@ -54,7 +54,7 @@ class Inline(Relation):
     def has(self, name: str) -> bool:
         return name in self._numbers
 
-    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+    def _emit(self, needed: set[str], out: Emitter) -> exp.Query:
         cells: list[exp.Expr] = []
         for column in self._columns:
             if column.id in needed:

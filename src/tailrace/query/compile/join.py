@@ -99,7 +99,7 @@ class Joined(Relation):
     def known(self) -> list[str]:
         return self.left.known() if self._only_left else [*self.left.known(), *self.right.known()]
 
-    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+    def _emit(self, needed: set[str], out: Emitter) -> exp.Query:
         all_needed = needed | references(self._on)
         lefts = {name for name in all_needed if self.left.has(name)}
         left = out.table(self.left.emit(lefts, out))

@@ -114,6 +114,7 @@ class Reading(Struct, frozen=True, eq=False):
     scans: Mapping[str, Scan] = {}  # of datasets, by the names of their hot rows
     limits: "Mapping[Relation, RowLimit]" = {}  # of layers
     members: "Mapping[Relation, Collection[int]]" = {}  # of unions: the numbers of those that are read
+    stand_ins: "Mapping[Relation, Relation]" = {}  # what has the rows of others
 
 
 class RenderedQuery(Struct, frozen=True, eq=False):
@@ -150,6 +151,11 @@ class Emitter:
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_table(rows)
         name = f"known_{hashlib.blake2b(sink.getvalue(), digest_size=12).hexdigest()}"
+        self._known[name] = rows
+        return table_named(name)
+
+    def reads_registered(self, name: str, rows: pa.Table) -> exp.Expr:
+        """Return what a FROM names to read rows that the engine is to be told of by this name."""
         self._known[name] = rows
         return table_named(name)
 
@@ -210,7 +216,11 @@ class Relation:
         raise NotImplementedError
 
     def emit(self, needed: set[str], out: "Emitter") -> exp.Query:
-        """Return a SELECT of the identifiers asked for, all of which it has."""
+        """Return a SELECT of the identifiers asked for, all of which it has; of what stands in for it, if anything."""
+        stand_in = out.reading.stand_ins.get(self)
+        return self._emit(needed, out) if stand_in is None else stand_in.emit(needed, out)
+
+    def _emit(self, needed: set[str], out: "Emitter") -> exp.Query:
         raise NotImplementedError
 
     @property
@@ -331,7 +341,7 @@ class Layer(Relation):
         """Whether it only filters, so that more can be done in the same SELECT."""
         return not self.defines and self.group is None and self.limit.is_all and not self.own
 
-    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+    def _emit(self, needed: set[str], out: Emitter) -> exp.Query:
         return self._select(needed | self.always, self.defines, out)
 
     def _select(self, needed: set[str], defines: Mapping[str, Definition], out: Emitter) -> exp.Query:
@@ -411,7 +421,7 @@ class Empty(Relation):
     def has(self, name: str) -> bool:
         return False
 
-    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+    def _emit(self, needed: set[str], out: Emitter) -> exp.Query:
         return exp.Select(expressions=[nothing()])
 
 

@@ -15,7 +15,6 @@ from tailrace.query.compile.relation import (
     Emitter,
     Key,
     Layer,
-    Reading,
     Relation,
     RelationColumn,
     RenderedQuery,
@@ -190,7 +189,7 @@ class United(Relation):
     def hides(self, name: str) -> bool:
         return all(relation.hides(name) for relation in self._members)
 
-    def emit(self, needed: set[str], out: Emitter) -> exp.Query:
+    def _emit(self, needed: set[str], out: Emitter) -> exp.Query:
         selects: list[exp.Query] = []
         given: set[str] = set()
         read = out.reading.members.get(self)
@@ -247,15 +246,19 @@ def united(
     return United(compiler, members, source_column, only_occupied=only_occupied)
 
 
-def tally(
-    relation: Relation, number: exp.Expr, count: int, *, descending: bool = True, reading: Reading | None = None
-) -> RenderedQuery:
-    """Return the query for how many rows each number has, and the times of its first `count` in the order of time."""
-    cells = {"n": number, "rows": exp.Count(this=exp.Star())}
+def tally_cells(relation: Relation, count: int, *, descending: bool = True) -> dict[str, exp.Expr]:
+    """Return the aggregates for how many rows there are, and the times of the first `count` in the order of time."""
+    cells: dict[str, exp.Expr] = {"rows": exp.Count(this=exp.Star())}
     if relation.time is not None:
         last = "max" if descending else "min"
         cells["times"] = fn(last, fn("epoch_us", relation.time.value.sql), number_node(count))
-    out = Emitter(reading or Reading())
+    return cells
+
+
+def tally(relation: Relation, number: exp.Expr, count: int) -> RenderedQuery:
+    """Return the query for those of each number of a relation of several."""
+    cells = {"n": number, **tally_cells(relation, count)}
+    out = Emitter()
     rows = out.table(relation.emit(references([number, *cells.values()]), out))
     named_cells = [exp.Alias(this=cell, alias=exp.to_identifier(name)) for name, cell in cells.items()]
     query = exp.Select(expressions=named_cells, from_=exp.From(this=rows), group=exp.Group(expressions=[number]))

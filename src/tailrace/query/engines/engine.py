@@ -17,6 +17,7 @@ from sqlglot.errors import SqlglotError
 from tailrace.events import QueryFailed, QueryInvalid
 from tailrace.query.answer_cache import AnswerCache
 from tailrace.query.engines.interrupt import Interrupt
+from tailrace.query.engines.spreader import Spreader
 from tailrace.query.functions import ReferenceData
 from tailrace.query.row_groups import RowGroupCache
 from tailrace.query.settings import QueryLimits
@@ -86,6 +87,7 @@ class Engine(ABC):
     reference_data: ReferenceData
     row_groups: RowGroupCache
     answers: AnswerCache
+    spreader: Spreader | None = None  # what runs parts of large queries elsewhere
 
     def run(self, plan: Plan, interrupt: Interrupt | None = None) -> pa.Table:
         """Return the answer as an Arrow table; a VARIANT column comes as JSON text.

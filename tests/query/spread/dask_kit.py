@@ -1,0 +1,57 @@
+"""A Dask scheduler in this process, and workers of it as processes."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from distributed import LocalCluster
+from support.forked import Forked
+from support.waiting import wait_until
+
+from tailrace.lake import table_root
+from tailrace.query import QueryLimits
+from tailrace.query.engines.spreader import SpreadUnavailable
+from tailrace.query.spread.dask_spreader import DaskSpreader
+from tailrace.query.spread.settings import SpreadSettings
+
+
+class Workers:
+    """Worker processes over the tables of a data directory, and a spreader that asks them."""
+
+    def __init__(self, scheduler: str, data: Path) -> None:
+        self.scheduler = scheduler
+        self.data = data
+        self.processes: list[Forked] = []
+        settings = SpreadSettings(dask=scheduler, spread_bytes=0)
+        self.spreader = DaskSpreader(settings, table_root(data / "lake"), QueryLimits())
+
+    def start(self, count: int) -> None:
+        """Start so many more, each with a place for one part, and wait until all are there."""
+        options = ["--query-threads", "1", "--query-concurrency", "1", "--log-level", "error"]
+        arguments = ["worker", "--dask", self.scheduler, "--data", str(self.data), *options]
+        for _ in range(count):
+            self.processes.append(Forked(arguments, os.environ, self.data / "worker.log"))
+        wait_until(lambda: self.width() == len(self.processes), timeout_s=120)
+
+    def width(self) -> int:
+        try:
+            return self.spreader.width()
+        except SpreadUnavailable:
+            return 0
+
+    def end(self) -> None:
+        self.spreader.close()
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            process.wait(60)
+
+
+@contextmanager
+def scheduler() -> Iterator[str]:
+    """Yield the address of a scheduler."""
+    with LocalCluster(n_workers=0, processes=True, dashboard_address=":0", host="127.0.0.1") as cluster:
+        address: str = cluster.scheduler_address
+        yield address
