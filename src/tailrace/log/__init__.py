@@ -6,10 +6,12 @@ from typing import Protocol
 from tailrace.events import Batch, TailraceError
 from tailrace.log.directory import LogWriteError
 from tailrace.log.local import LocalLog
+from tailrace.log.mark import DurableMark
 from tailrace.log.object_names import WriterFenced
 from tailrace.log.object_probe import DishonestStore, require_conditional_put
 from tailrace.log.objects import ObjectLog
 from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest
+from tailrace.log.reading import LogReader
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
 from tailrace.log.settings import LogSettings
 from tailrace.log.subscription import Subscription
@@ -18,9 +20,11 @@ __all__ = [
     "FIRST_WRITER",
     "Damage",
     "DishonestStore",
+    "DurableMark",
     "FileCalls",
     "LocalLog",
     "Log",
+    "LogReader",
     "LogSettings",
     "LogVersionError",
     "LogWriteError",

@@ -10,7 +10,9 @@ from tailrace.events import Batch, TailraceError
 from tailrace.log import frames, segments
 from tailrace.log.damage import FoundDamage
 from tailrace.log.frames import FORMAT, HEADER_BYTES, Buffer, Payload
-from tailrace.log.segments import FILE_HEADER, Damage, FileCalls, Recovery, SegmentFile, Window
+from tailrace.log.mark import Extent
+from tailrace.log.reading import read_segments
+from tailrace.log.segments import FILE_HEADER, FileCalls, Recovery, SegmentFile, Window
 from tailrace.storage.faults import is_full
 
 MAX_GROUP_BATCHES = 4096  # written and flushed together
@@ -77,6 +79,12 @@ class SegmentDirectory:
         with self._lock:
             return sum(segment.end_bytes for segment in self._closed_segments) + self._active.end_bytes
 
+    @property
+    def extent(self) -> Extent:
+        """What of the segments is durable."""
+        with self._lock:
+            return Extent(self.durable_position, self._active.first_position, self._active.end_bytes)
+
     def append(self, payloads: Sequence[Payload]) -> int:
         """Write frames, at most MAX_GROUP_BATCHES, and flush them; return the position of the first.
 
@@ -109,7 +117,8 @@ class SegmentDirectory:
             for segment, next_first in zip(present, next_firsts, strict=True)
             if next_first is None or next_first > from_position
         ]
-        return self._read(to_read, from_position)
+        found = read_segments(to_read, from_position, self._calls, self._add_damage)
+        return ((each.position, each.batch) for each in found)
 
     def release(self, upto: int) -> None:
         """Delete the segments that have no position above `upto`; concurrent calls wait for one another.
@@ -241,39 +250,6 @@ class SegmentDirectory:
             if last_position:
                 return last_position
         return 0
-
-    # Reading
-
-    def _read(self, to_read: Sequence[SegmentFile], from_position: int) -> Iterator[tuple[int, Batch]]:
-        for index, segment in enumerate(to_read):
-            try:
-                window = Window(segment.path, segment.end_bytes, self._calls)
-            except FileNotFoundError:
-                logger.info("%s was released before it was read", segment.path)
-                continue
-            expected = max(segment.first_position, from_position)
-            ends_damaged = False
-            with window:
-                fault = segments.file_header_fault(window)
-                if fault:
-                    self._add_damage([Damage(segment.path.name, 0, FILE_HEADER.size, fault)])
-                for stretch in segments.scan(
-                    window,
-                    FILE_HEADER.size,
-                    first_position=segment.first_position,
-                    from_position=from_position,
-                ):
-                    ends_damaged = isinstance(stretch, Damage)
-                    if isinstance(stretch, Damage):
-                        self._add_damage([stretch])
-                    else:
-                        expected = stretch.header.position + 1
-                        yield stretch.header.position, frames.decode(stretch.header, stretch.payload)
-            holds_frames = segment.end_bytes > FILE_HEADER.size
-            if holds_frames and not ends_damaged and index + 1 < len(to_read):
-                following = to_read[index + 1]
-                if following.first_position > expected:
-                    self._add_damage([segments.gap(expected, following)])
 
     # Writing
 

@@ -12,6 +12,7 @@ from tailrace.events import Batch, DiskFull, Overloaded, ShuttingDown, TailraceE
 from tailrace.log import frames
 from tailrace.log.delivery import Done, OrderedDelivery, QueuedBatch, call_back, take_group
 from tailrace.log.directory import DISK_RETRY_AFTER_S, MAX_GROUP_BATCHES, SegmentDirectory, write_error
+from tailrace.log.mark import DurableMark
 from tailrace.log.segments import Damage, FileCalls
 from tailrace.log.settings import LogSettings
 from tailrace.log.subscription import Subscription
@@ -35,10 +36,12 @@ class LocalLog:
         *,
         subscription: Subscription | None,
         free_bytes: Callable[[], int],
+        mark: DurableMark | None = None,
     ) -> None:
         self._directory = directory
         self._settings = settings
         self._free_bytes = free_bytes
+        self._mark = mark
 
         # Guards the queue; never held during I/O.
         self._state = threading.Condition()
@@ -62,13 +65,15 @@ class LocalLog:
         subscription: Subscription | None = None,
         free_bytes: Callable[[], int] | None = None,
         calls: FileCalls | None = None,
+        mark: DurableMark | None = None,
     ) -> "LocalLog":
         """Open the log of a directory, created if missing, and repair what a crash left behind.
 
         The caller makes sure that no other process has the directory open. Only the newest segment is read
         whole: what an interrupted write left at its end is cut off; damage before that goes to `damage`.
 
-        `free_bytes` and `calls` stand for the operating system; by default those of the directory's file system.
+        `free_bytes` and `calls` stand for the operating system; by default those of the directory's file system. `mark`
+        tells other processes what is durable.
 
         Raise OSError when the directory or a file in it cannot be created or read, LogVersionError when a newer
         version wrote it.
@@ -80,7 +85,9 @@ class LocalLog:
             settings,
             subscription=subscription,
             free_bytes=free_bytes or (lambda: _free_bytes(path)),
+            mark=mark,
         )
+        log._write_mark()
         log._thread.start()
         if subscription is not None:
             subscription.bind(log.release)
@@ -195,6 +202,7 @@ class LocalLog:
             if group and error is None:
                 try:
                     first_position = self._directory.append([queued.payload for queued in group])
+                    self._write_mark()
                 except TailraceError as write_failed:
                     error = write_failed
             written = [] if error else [(first_position + index, queued.batch) for index, queued in enumerate(group)]
@@ -203,6 +211,10 @@ class LocalLog:
             with self._state:
                 self._queued_bytes -= released_bytes
             call_back(group, first_position, error)
+
+    def _write_mark(self) -> None:
+        if self._mark is not None:
+            self._mark.write(self._directory.extent)
 
     def _check_writable(self, group_bytes: int) -> TailraceError | None:
         """Return why nothing can be written now, else None.

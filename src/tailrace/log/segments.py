@@ -14,6 +14,7 @@ import logging
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import google_crc32c
@@ -110,7 +111,8 @@ def list_segments(directory: Path) -> list[SegmentFile]:
     files = []
     for path in directory.glob(f"*{SUFFIX}"):
         if len(path.stem) == 20 and path.stem.isascii() and path.stem.isdigit():
-            files.append(SegmentFile(path, int(path.stem), path.stat().st_size))
+            with suppress(FileNotFoundError):  # of one that is released meanwhile
+                files.append(SegmentFile(path, int(path.stem), path.stat().st_size))
     return sorted(files, key=lambda segment: segment.first_position)
 
 
