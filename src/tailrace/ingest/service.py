@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -44,6 +43,7 @@ from tailrace.events.idempotency import BatchKey, digest
 from tailrace.events.outcome import RequestOutcome
 from tailrace.events.times import rfc3339
 from tailrace.events.upserts import Merge, Upsert
+from tailrace.ingest.appender import Appender
 from tailrace.ingest.declarations import AddMapFields, Declarations
 from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
 from tailrace.ingest.idempotency import Idempotency
@@ -111,7 +111,7 @@ class LogIngestService:
         self.sessions = sessions
         self.limits = limits
         self._loop = loop
-        self._log = log
+        self._appender = Appender(loop, log, self._publish)
         self._lake = lake
         self._counters = counters
         self._max_backlog_bytes = max_backlog_bytes
@@ -127,10 +127,6 @@ class LogIngestService:
         self._closed: TailraceError | None = NotReady(
             "the server is starting: the log is being replayed", retry_after_s=1
         )
-        # What became of each appended batch: its future, the batch, its position or None, and why it has none or None.
-        self._outcomes: deque[tuple[asyncio.Future[int], Batch, int | None, TailraceError | None]] = deque()
-        self._wake_scheduled = False
-        self._waiting: list[tuple[Batch, asyncio.Future[int]]] = []
 
     def open(self) -> None:
         """Accept events; until then requests are refused with NotReady."""
@@ -403,7 +399,7 @@ class LogIngestService:
             labels=labels,
             keys=keys,
         )
-        position = await self._append(batch)
+        position = await self._appender.append(batch)
         outcome.stored_bytes += parsed.processed_bytes
         self._counters.count_ingested(outcome.protocol, parsed.count, parsed.processed_bytes)
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, position)
@@ -427,18 +423,10 @@ class LogIngestService:
                 with suppress(DatasetExists):  # by another request meanwhile
                     await self._loop.run_in_executor(self._executor, create)
             self._lake.check(dataset)
-            await self._append(Batch(dataset, line, np.array([now_ns], dtype=np.int64), 1, now_ns))
+            await self._appender.append(Batch(dataset, line, np.array([now_ns], dtype=np.int64), 1, now_ns))
         except (TailraceError, OSError) as error:
             self._counters.count_refusal("audit", error.code if isinstance(error, TailraceError) else "io_error")
             logger.error("the audit trail could not be written: %s: %s", error, line.decode().rstrip())
-
-    def _append(self, batch: Batch) -> "asyncio.Future[int]":
-        """Return what becomes the position of a batch in the log, once it is durable."""
-        future: asyncio.Future[int] = self._loop.create_future()
-        self._waiting.append((batch, future))
-        if len(self._waiting) == 1:
-            self._loop.call_soon(self._append_waiting)
-        return future
 
     async def _stored_ids(self, dataset: str, field: str, since_ns: int, among: Collection[str]) -> list[StoredValue]:
         def look_up(engine: Engine) -> list[StoredValue]:
@@ -451,48 +439,10 @@ class LogIngestService:
     async def _current_states(self, dataset: str, ids: Collection[str]) -> dict[str, CurrentState]:
         return await self._lookups.run(lambda engine: current_states(self._lake, engine, dataset, ids))
 
+    def _publish(self, batch: Batch) -> None:
+        if self._tails.is_read:
+            self._tails.publish(batch)
+
     def uncommitted(self, dataset: str) -> int:
         """Return how many events of the dataset are durable but not yet in its table."""
         return self._lake.uncommitted(dataset)
-
-    def _append_waiting(self) -> None:
-        """Append the waiting batches together: one group for the log, one flush, one wake-up of its thread."""
-        waiting, self._waiting = self._waiting, []
-        for batch, future in waiting:
-            try:
-                self._log.append(batch, partial(self._on_durable, future, batch))
-            except TailraceError as error:
-                self._refuse(future, error)
-            except Exception:
-                logger.exception("a batch for %s could not be handed to the log", batch.dataset)
-                self._refuse(future, TailraceError("internal error"))
-
-    @staticmethod
-    def _refuse(future: "asyncio.Future[int]", error: TailraceError) -> None:
-        if not future.done():
-            future.set_exception(error)
-
-    def _on_durable(
-        self, future: asyncio.Future[int], batch: Batch, position: int | None, error: TailraceError | None
-    ) -> None:
-        """Wake the event loop from the log's thread, which calls this once a batch, for the first of a group only."""
-        self._outcomes.append((future, batch, position, error))
-        if not self._wake_scheduled:
-            self._wake_scheduled = True
-            self._loop.call_soon_threadsafe(self._resolve_outcomes)
-
-    def _resolve_outcomes(self) -> None:
-        """Give the waiting requests the positions of their batches, or the errors, and the batches to the tails."""
-        # Before the queue is emptied: a batch that is appended after that wakes the loop again.
-        self._wake_scheduled = False
-        outcomes = self._outcomes
-        while outcomes:
-            future, batch, position, error = outcomes.popleft()
-            if position is not None and self._tails.is_read:
-                self._tails.publish(batch)
-            if future.done():
-                continue
-            if position is not None:
-                future.set_result(position)
-            else:
-                future.set_exception(error or TailraceError("the log gave no position"))
