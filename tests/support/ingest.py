@@ -40,6 +40,7 @@ class Parts(Struct, frozen=True):
     engine: DuckDB
     metrics: Metrics
     fields: FieldStore
+    log: Log
 
     def rows(self, dataset: str, without: str = "_time, _sysTime") -> list[dict[str, Any]]:
         """Return the events of a dataset, without their times and nulls."""
@@ -97,7 +98,7 @@ async def open_service(
         )
         service.open()
         try:
-            yield Parts(service, lake, database, access, access.authenticate(ROOT_TOKEN), engine, metrics, fields)
+            yield Parts(service, lake, database, access, access.authenticate(ROOT_TOKEN), engine, metrics, fields, log)
         finally:
             service.close()
             lookups.close()

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tailrace.query.engines.holding import HoldingEngine
     from tailrace.query.engines.interrupt import Interrupt
     from tailrace.query.engines.processes import QueryProcesses
-    from tailrace.query.engines.spawner import Spawner
     from tailrace.query.functions import ReferenceData, UnusableFile, read_reference_data
     from tailrace.query.lookup import CurrentState, StoredValue, current_states, stored_values
     from tailrace.query.results import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
@@ -35,7 +34,6 @@ __all__ = [
     "ReferenceData",
     "ReferenceFiles",
     "Result",
-    "Spawner",
     "StoredValue",
     "UnusableFile",
     "current_states",

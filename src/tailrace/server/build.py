@@ -19,10 +19,11 @@ from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import NotificationSender, Runner
+from tailrace.processes import Spawner
 from tailrace.protocols.doors import otlp
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.protocols.router import Router
-from tailrace.query import Engine, Interrupt, ReferenceData, Spawner
+from tailrace.query import Engine, Interrupt, ReferenceData
 from tailrace.server.app import ServerApplication
 from tailrace.server.asgi import Application
 from tailrace.server.engines import lookup_engine, query_engine, spreader_of, warm_up

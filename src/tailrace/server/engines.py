@@ -12,6 +12,7 @@ from tailrace.ingest.deduplicator import MAX_REMEMBERED
 from tailrace.ingest.lookups import THREADS as LOOKUP_THREADS
 from tailrace.lake import Catalog
 from tailrace.lake.snapshot import TableRoot
+from tailrace.processes import Spawner
 from tailrace.query import (
     DuckDB,
     Engine,
@@ -19,7 +20,6 @@ from tailrace.query import (
     QueryLimits,
     QueryProcesses,
     ReferenceData,
-    Spawner,
     UnusableFile,
     read_reference_data,
 )

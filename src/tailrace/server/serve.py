@@ -18,9 +18,10 @@ from tailrace.api.sessions import SIGN_IN_PATH
 from tailrace.events import DiskFull, StorageUnavailable, TailraceError
 from tailrace.lake import limit_heaps
 from tailrace.native import why_missing
+from tailrace.processes import Spawner
 from tailrace.protocols.doors import otlp
 from tailrace.protocols.registry import STREAM_DOORS
-from tailrace.query import ReferenceData, Spawner
+from tailrace.query import ReferenceData
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
 from tailrace.server.build import Server, build, connection_ports

@@ -83,7 +83,7 @@ def test_a_full_disk_is_told_and_the_same_is_taken_once_there_is_space(
             for name in ("d", "e"):
                 served.parts.lake.create(name)
             token = await token_for(served, "d", "e", defaultDataset="d")
-            log = served.parts.service._log
+            log = served.parts.log
             with monkeypatch.context() as patch:
                 patch.setattr(log, "_free_bytes", lambda: -1)
                 patch.setattr(log, "_checked_disk_at", float("-inf"))

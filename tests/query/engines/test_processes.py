@@ -2,16 +2,12 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 import pytest
 from query.kit import Desk
@@ -20,11 +16,11 @@ from support.waiting import wait_until
 
 from tailrace.events import QueryFailed, QueryInvalid, QueryProcessEnded
 from tailrace.lake import HotTable, table_root
-from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProcesses, Spawner, run_apl, run_sql
+from tailrace.processes import Spawner
+from tailrace.query import AplRequest, DuckDB, Interrupt, QueryLimits, QueryProcesses, run_apl, run_sql
 from tailrace.query.arrow_json import JSON_FIELD
 from tailrace.query.engines.processes import QueryProcess
 from tailrace.query.engines.shared_memory import SharedMemory, SharedReader
-from tailrace.query.engines.spawner import Kill
 from tailrace.query.sources import HotRows
 
 pytestmark = pytest.mark.process
@@ -317,17 +313,6 @@ def hot_part(rows: int) -> HotTable:
     times = pa.array(range(rows), pa.timestamp("us", "UTC"))
     texts = pa.array([("GET", "POST", None)[n % 3] for n in range(rows)], pa.string())
     return HotTable.of(pa.table({"_time": times, "a": pa.array(range(rows), pa.int64()), "b": texts}))
-
-
-def test_a_server_that_ends_before_an_answer_is_no_fault_of_the_spawner() -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with theirs:
-        ours.send(msgspec.msgpack.encode(Kill(0)))
-        ours.close()
-        command = [sys.executable, "-m", "tailrace.query.engines", str(theirs.fileno())]
-        ended = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=60)
-
-    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_an_engine_whose_processes_cannot_be_started_says_so_until_they_can(

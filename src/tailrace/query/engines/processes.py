@@ -18,6 +18,7 @@ import sqlglot.expressions as exp
 from tailrace import events
 from tailrace.events import Overloaded, QueryFailed, QueryProcessEnded, TailraceError
 from tailrace.lake.snapshot import TableRoot
+from tailrace.processes import Spawner
 from tailrace.query.answer_cache import AnswerCache
 from tailrace.query.engines.channel import (
     AnswerQuery,
@@ -42,12 +43,12 @@ from tailrace.query.engines.engine import (
 )
 from tailrace.query.engines.interrupt import Interrupt, QueryWatch
 from tailrace.query.engines.shared_memory import SharedMemory
-from tailrace.query.engines.spawner import Spawner
 from tailrace.query.functions import ReferenceData
 from tailrace.query.row_groups import RowGroupCache
 from tailrace.query.settings import QueryLimits, ReferenceFiles
 
 RETRY_AFTER_S = 5
+TARGET = "tailrace.query.engines.worker:start"  # what a query process runs
 REUSE_SHARE = 8  # a process with more than this share of its limit between queries is replaced
 MAX_TIMEOUT_S = 86_400.0  # of the processes' own limit; the time of a query is watched here
 # How a process ends, 0 being by itself, where a library finds no memory within the process's limit.
@@ -64,7 +65,7 @@ class QueryProcess:
     def __init__(self, spawner: Spawner, setup: ProcessSetup, shared: SharedMemory) -> None:
         self._spawner = spawner
         self.temporary = Path(setup.temporary)
-        self.pid, connection = spawner.fork(setup, shared.descriptor)
+        self.pid, connection = spawner.fork(TARGET, msgspec.msgpack.encode(setup), [shared.descriptor])
         self.channel = Channel(connection)
         self.killed = False
         self.exhausted = False

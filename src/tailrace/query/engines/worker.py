@@ -4,7 +4,10 @@ import logging
 import os
 import resource
 import socket
+from collections.abc import Sequence
 from pathlib import Path
+
+import msgspec
 
 from tailrace.events import TailraceError
 from tailrace.query.engines.channel import (
@@ -27,6 +30,12 @@ SPARE_BYTES = 64 * 1024 * 1024  # in addition to the memory that DuckDB counts
 FIRST_VICTIM = 900  # for the kernel's killer of processes where memory runs out, of -1000 to 1000
 
 logger = logging.getLogger(__name__)
+
+
+def start(setup: bytes, descriptors: Sequence[int]) -> None:
+    """Do as `work` does, with a `ProcessSetup` as MessagePack, in a process that the spawner has forked."""
+    connection, shared = descriptors
+    work(socket.socket(fileno=connection), shared, msgspec.msgpack.decode(setup, type=ProcessSetup))
 
 
 def work(connection: socket.socket, shared: int, setup: ProcessSetup) -> None:

@@ -1,4 +1,4 @@
-"""The spawner: a small process that forks query processes; it has one thread, so that forking is safe.
+"""The spawner: a small process that forks others for the server; it has one thread, so that forking is safe.
 
 The server forks it before it starts its own threads; where that one ended, a new one is started as a program.
 """
@@ -12,24 +12,28 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import NoReturn
 
 import msgspec
 from msgspec import Struct
 
-from tailrace.query.engines.channel import ProcessSetup
-
 PR_SET_PDEATHSIG = 1
 MAX_REQUEST_BYTES = 64 * 1024
+MAX_DESCRIPTORS = 16
 ANSWER_TIMEOUT_S = 30.0  # a program that starts afresh imports all modules
+
+Target = Callable[[bytes, Sequence[int]], None]
 
 logger = logging.getLogger(__name__)
 
 
 class Fork(Struct, frozen=True, tag=True):
-    """With two descriptors: the process's end of its channel, and the shared memory. Answered by its process id."""
+    """With the descriptors that the process is given. Answered by its process id."""
 
-    setup: ProcessSetup
+    target: str  # module and name of what it calls, with a colon between them: `call(setup, descriptors)`
+    setup: bytes
 
 
 class Kill(Struct, frozen=True, tag=True):
@@ -71,50 +75,54 @@ class Spawner:
         """Start a spawner as a separate program."""
         return cls(_start())
 
-    def fork(self, setup: ProcessSetup, shared: int) -> tuple[int, socket.socket]:
-        """Return the process id and the channel of a new query process, which is not ready yet. Raise OSError."""
+    def fork(self, target: str, setup: bytes, descriptors: Sequence[int]) -> tuple[int, socket.socket]:
+        """Return the process id of a new process, and a socket whose other end it has. Raise OSError.
+
+        It calls `target` (module:name) with `setup` and its descriptors: the end of the socket, then copies of those
+        given; it ends when that returns, and with the spawner.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             try:
-                return self._asked(Fork(setup), [theirs.fileno(), shared]), ours
+                return self._asked(Fork(target, setup), [theirs.fileno(), *descriptors]), ours
             except BaseException:
                 ours.close()
                 raise
 
     def kill(self, pid: int) -> None:
-        """Kill a query process, if it has not ended yet."""
+        """Kill a process, if it has not ended yet."""
         self._asked(Kill(pid), [])
 
     def ended_by(self, pid: int) -> int:
-        """Return the number of the signal that ended a query process, 0 where it ended by itself. Raise OSError.
+        """Return the number of the signal that ended a process, 0 where it ended by itself. Raise OSError.
 
-        Its channel must be closed; it must not have been asked to be killed before that.
+        Its end of the socket must be closed; it must not have been asked to be killed before that.
         """
         return self._asked(Ended(pid), [])
 
     def close(self) -> None:
-        """End the spawner, and all query processes with it."""
+        """End the spawner, and all of its processes with it."""
         with self._lock:
             self._closed = True
             self._connection.close()
 
-    def _asked(self, request: Fork | Kill | Ended, descriptors: list[int]) -> int:
+    def _asked(self, request: Fork | Kill | Ended, descriptors: Sequence[int]) -> int:
         with self._lock:
             try:
                 return self._exchange(request, descriptors)
             except OSError:
                 if self._closed:
                     raise
-                logger.warning("the process that forks query processes has ended; another one is started")
+                logger.warning("the process that forks others has ended; another one is started")
                 self._connection.close()
                 self._connection = _start()
                 return self._exchange(request, descriptors)
 
-    def _exchange(self, request: Fork | Kill | Ended, descriptors: list[int]) -> int:
+    def _exchange(self, request: Fork | Kill | Ended, descriptors: Sequence[int]) -> int:
         socket.send_fds(self._connection, [_encode(request)], descriptors)
         answer = self._connection.recv(64)
         if not answer:
-            raise ConnectionResetError("the process that forks query processes has ended")
+            raise ConnectionResetError("the process that forks others has ended")
         number = int(answer)
         if number < 0:
             raise OSError(-number, os.strerror(-number))
@@ -130,7 +138,7 @@ def _pair() -> tuple[socket.socket, socket.socket]:
 def _start() -> socket.socket:
     ours, theirs = _pair()
     with theirs:
-        command = [sys.executable, "-m", "tailrace.query.engines", str(theirs.fileno())]
+        command = [sys.executable, "-m", "tailrace.processes", str(theirs.fileno())]
         subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return ours
 
@@ -142,7 +150,7 @@ def run(connection: socket.socket) -> NoReturn:
     except ConnectionError:
         pass  # the server ended before it received the reply
     except BaseException:
-        logger.exception("the process that forks query processes has failed")
+        logger.exception("the process that forks others has failed")
     finally:
         os._exit(0)
 
@@ -161,7 +169,7 @@ def _run(connection: socket.socket) -> None:
     children: set[int] = set()
     ended: dict[int, int] = {}  # pid to signal, 0 for none; of those not yet asked about
     while True:
-        body, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, 2)
+        body, descriptors, _, _ = socket.recv_fds(connection, MAX_REQUEST_BYTES, MAX_DESCRIPTORS)
         if not body:
             return
         _reap(children, ended)
@@ -175,6 +183,7 @@ def _run(connection: socket.socket) -> None:
         if isinstance(request, Ended):
             connection.send(b"%d" % _ended_by(request.pid, children, ended))
             continue
+        call = _target(request.target)  # here, so that it is imported once for all
         try:
             pid = os.fork()
         except OSError as error:
@@ -182,22 +191,27 @@ def _run(connection: socket.socket) -> None:
         else:
             if pid == 0:
                 connection.close()
-                _become_worker(socket.socket(fileno=descriptors[0]), descriptors[1], request.setup)
+                _become(call, request.setup, descriptors)
             children.add(pid)
             connection.send(b"%d" % pid)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _become_worker(connection: socket.socket, shared: int, setup: ProcessSetup) -> NoReturn:
+def _target(name: str) -> Target:
+    module, _, function = name.partition(":")
+    target: Target = getattr(import_module(module), function)
+    return target
+
+
+def _become(call: Target, setup: bytes, descriptors: Sequence[int]) -> NoReturn:
+    """Do the work of a new process, and end it."""
     try:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        from tailrace.query.engines.worker import work
-
-        work(connection, shared, setup)
+        call(setup, descriptors)
     except BaseException:
-        logger.exception("a query process has failed")
+        logger.exception("a process of the server has failed")
     finally:
         os._exit(0)
 
