@@ -53,7 +53,7 @@ async def ready(request: Request, services: Services, grant: Grant | None) -> Re
 
 async def metrics(request: Request, services: Services, grant: Grant | None) -> Response:
     """Return all metrics in the Prometheus text format."""
-    return Response(services.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
+    return Response(await services.metrics(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 ROUTES = (

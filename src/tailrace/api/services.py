@@ -57,7 +57,7 @@ class Services(Struct, frozen=True, eq=False):
     query_threads: Executor
     running: set[Interrupt]  # of the queries under way
     health: Callable[[], Awaitable[ServerHealth]]
-    metrics: Callable[[], bytes]  # in the Prometheus text format
+    metrics: Callable[[], Awaitable[bytes]]  # in the Prometheus text format
     closed: Callable[[], TailraceError | None]  # why datasets cannot be used now, None where they can
     documents: DocumentStore
     fields: FieldStore

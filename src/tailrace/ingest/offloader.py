@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-from tailrace.events import TooLarge
-from tailrace.parsing import WORST_CASE_FACTOR, ExactWayNeeded, decode_body
+from tailrace.events import TailraceError, TooLarge
+from tailrace.events.idempotency import digest
+from tailrace.parsing import WORST_CASE_FACTOR, ExactWayNeeded, Limits, decode_body
 
 T = TypeVar("T")
 
@@ -15,6 +16,34 @@ OFFLOAD_BYTES = 256 * 1024  # of valid events; work of at least so many is done 
 LARGE_BYTES = OFFLOAD_BYTES * WORST_CASE_FACTOR  # of valid events; work of at least so many waits for its like alone
 DECODED_AT_ONCE_BYTES = 16 * 1024  # as sent; a longer body is decoded in a thread: so short a one takes at most 3 ms
 OBJECTS_AT_ONCE = 2048  # of a body; more are parsed in a thread: each takes up to 1 us when it is read in bulk
+
+
+class OffloadingService:
+    """What every ingest service does alike: work on bodies, beside the event loop where it is much."""
+
+    def __init__(self, limits: Limits, offloader: "Offloader") -> None:
+        self.limits = limits
+        self._offloader = offloader
+
+    async def offload(self, work: Callable[[], T], size: int) -> T:
+        """Return `work()`, run in a thread where it is as much as many bytes of valid events are, as `size` tells."""
+        return await self._offloader.run(work, size)
+
+    async def decode(self, wire: bytes, encoding: str, max_bytes: int) -> bytes:
+        """Return a body without its content encoding, as `Offloader.decode` does."""
+        return await self._offloader.decode(wire, encoding, max_bytes)
+
+    async def fingerprint(self, wire: bytes, encoding: str) -> bytes:
+        """Return a digest of a body without its content encoding, or as it is where that cannot be undone."""
+        try:
+            body = await self.decode(wire, encoding, self.limits.max_body_bytes)
+        except TailraceError:
+            body = wire
+        return await self.offload(partial(digest, body), len(body))
+
+    async def parse(self, parse: Callable[[bool], T], body: bytes) -> T:
+        """Return `parse(in_bulk)` of a decoded body, as `Offloader.parse` does."""
+        return await self._offloader.parse(parse, body)
 
 
 class Offloader:

@@ -49,7 +49,7 @@ from tailrace.ingest.deduplicator import MAX_REMEMBERED, Deduplicator
 from tailrace.ingest.idempotency import Idempotency
 from tailrace.ingest.idempotency_keys import IdempotencyKeys, RememberedKey
 from tailrace.ingest.lookups import Lookups
-from tailrace.ingest.offloader import Offloader
+from tailrace.ingest.offloader import Offloader, OffloadingService
 from tailrace.ingest.partial_deliveries import PartialDeliveries, StoredPart
 from tailrace.ingest.upserts import UpsertStore
 from tailrace.lake import AUDIT_KIND, Lake
@@ -87,7 +87,16 @@ class IngestCounters(Protocol):
         ...
 
 
-class LogIngestService:
+def check_backlog(backlog_bytes: int, most_bytes: int) -> None:
+    """Raise Overloaded where more waits to be shredded than may."""
+    if backlog_bytes > most_bytes:
+        raise Overloaded(
+            f"more than {most_bytes} bytes of events wait to be shredded (shred_backlog_bytes): try again later",
+            retry_after_s=OVERLOAD_RETRY_AFTER_S,
+        )
+
+
+class LogIngestService(OffloadingService):
     """A service over one log and one lake; everything but the log's callback runs on the event loop's thread."""
 
     def __init__(
@@ -107,16 +116,15 @@ class LogIngestService:
         keys: IdempotencyKeys,
         add_map_fields: AddMapFields,
     ) -> None:
+        super().__init__(limits, Offloader(loop, executor))
         self.access = access
         self.sessions = sessions
-        self.limits = limits
         self._loop = loop
         self._appender = Appender(loop, log, self._publish)
         self._lake = lake
         self._counters = counters
         self._max_backlog_bytes = max_backlog_bytes
         self._executor = executor
-        self._offloader = Offloader(loop, executor)
         self._lookups = lookups
         self._tails = tails
         self._deduplicator = Deduplicator(self._stored_ids)
@@ -189,32 +197,7 @@ class LogIngestService:
         return OpenDataset(name, info.created_ns, info.primary_key)
 
     def _check_backlog(self) -> None:
-        if self._lake.backlog_bytes > self._max_backlog_bytes:
-            raise Overloaded(
-                f"more than {self._max_backlog_bytes} bytes of events wait to be shredded "
-                "(shred_backlog_bytes): try again later",
-                retry_after_s=OVERLOAD_RETRY_AFTER_S,
-            )
-
-    async def offload(self, work: Callable[[], T], size: int) -> T:
-        """Return `work()`, run in a thread where it is as much as many bytes of valid events are, as `size` tells."""
-        return await self._offloader.run(work, size)
-
-    async def decode(self, wire: bytes, encoding: str, max_bytes: int) -> bytes:
-        """Return a body without its content encoding, as `Offloader.decode` does."""
-        return await self._offloader.decode(wire, encoding, max_bytes)
-
-    async def fingerprint(self, wire: bytes, encoding: str) -> bytes:
-        """Return a digest of a body without its content encoding, or as it is where that cannot be undone."""
-        try:
-            body = await self.decode(wire, encoding, self.limits.max_body_bytes)
-        except TailraceError:
-            body = wire
-        return await self.offload(partial(digest, body), len(body))
-
-    async def parse(self, parse: Callable[[bool], T], body: bytes) -> T:
-        """Return `parse(in_bulk)` of a decoded body, as `Offloader.parse` does."""
-        return await self._offloader.parse(parse, body)
+        check_backlog(self._lake.backlog_bytes, self._max_backlog_bytes)
 
     async def ingest(
         self,

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,8 @@ class Lake:
         self._datasets = Datasets(state, settings, self.maintenance, self._dropped, self._lend_reserve)
         self._replay = Replay(state, self._datasets, self._dropped)
         self._datasets.open_all()
+        self._catch_up: Callable[[], None] = _nothing
+        self._note_drop: Callable[[], None] = _nothing
         self._subscriptions: dict[str, Subscription] = {}
         self.subscription = self.subscribe(FIRST_WRITER)
         self._shredding = ShreddingThread(state, settings)
@@ -136,6 +138,7 @@ class Lake:
             primary_key=primary_key,
             edge_deployment=edge_deployment,
         )
+        self._catch_up()  # or what was acknowledged for a dataset that had the name before would be in this one
         return self._datasets.create(info)
 
     def update(
@@ -173,7 +176,11 @@ class Lake:
 
         Raise DatasetNotFound, and DatasetUnavailable where its files cannot be removed: it can be dropped again then.
         """
-        self._datasets.drop(name)
+        self._catch_up()
+        try:
+            self._datasets.drop(name)
+        finally:
+            self._note_drop()
         self._commits.acknowledge_committed()
 
     def organisation(self, name: str) -> str | None:
@@ -208,6 +215,15 @@ class Lake:
         return name in self._state.datasets
 
     # Ingest
+
+    def follow(self, catch_up: Callable[[], None], note_drop: Callable[[], None]) -> None:
+        """Have the batches of other processes accepted in time.
+
+        `catch_up` returns once all that is durable in their logs is accepted, or raises Overloaded. Whatever includes
+        what was acknowledged before its call begins with that. `note_drop` is called before a drop returns, so that
+        they take no events for what is gone.
+        """
+        self._catch_up, self._note_drop = catch_up, note_drop
 
     def subscribe(self, writer: str) -> Subscription:
         """Return the subscription to a writer's log, which is opened with it; once for each writer."""
@@ -270,6 +286,7 @@ class Lake:
 
         Raise DatasetNotFound, DatasetUnavailable when its files are gone, Overloaded.
         """
+        self._catch_up()
         with self._state.lock:
             dataset = self._state.shredded(name, timeout_s)
             parts = (*dataset.committing, *dataset.hot)
@@ -287,6 +304,7 @@ class Lake:
 
     def commit_now(self, name: str | None = None) -> None:
         """Shred and commit everything accepted so far, of one dataset or of all. A failure is logged and counted."""
+        self._catch_up()
         names = [name] if name else [info.name for info in self.datasets()]
         for dataset_name in names:
             try:
@@ -324,6 +342,7 @@ class Lake:
         DatasetNotFound, DatasetUnavailable, DiskFull, Overloaded, ShuttingDown; then nothing was deleted or, in rare
         cases, everything, and the call can be repeated.
         """
+        self._catch_up()
         return self._changes.trim(name, -(-older_than_ns // 1000))
 
     def delete_where(self, name: str, matching: RowFilter, *, dry_run: bool = False) -> Deletion:
@@ -332,6 +351,7 @@ class Lake:
         Includes what was accepted before the call: that is committed first, so that the filter is applied to files
         only, once to each. Files, durability and errors are as with `trim`; what the filter raises is passed on.
         """
+        self._catch_up()
         return self._changes.delete_where(name, matching, dry_run=dry_run)
 
     def compact(self, name: str) -> None:
@@ -339,6 +359,7 @@ class Lake:
 
         The results of queries do not change. Raise as `trim` does.
         """
+        self._catch_up()
         self._changes.compact(name)
 
     def sweep(self, name: str) -> int:
@@ -434,3 +455,7 @@ class Lake:
     def set_aside(self) -> int:
         """The number of files of tables' logs that could not be read when they were opened."""
         return self._datasets.set_aside
+
+
+def _nothing() -> None:
+    """Do nothing: there is one process."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from tailrace.events import Batch, TailraceError
 from tailrace.log.directory import LogWriteError
 from tailrace.log.local import LocalLog
-from tailrace.log.mark import DurableMark
+from tailrace.log.mark import MARK_BYTES, DurableMark
 from tailrace.log.object_names import WriterFenced
 from tailrace.log.object_probe import DishonestStore, require_conditional_put
 from tailrace.log.objects import ObjectLog
@@ -14,10 +14,11 @@ from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest
 from tailrace.log.reading import LogReader
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
 from tailrace.log.settings import LogSettings
-from tailrace.log.subscription import Subscription
+from tailrace.log.subscription import Subscription, deliver_nothing
 
 __all__ = [
     "FIRST_WRITER",
+    "MARK_BYTES",
     "Damage",
     "DishonestStore",
     "DurableMark",
@@ -33,6 +34,7 @@ __all__ = [
     "Subscription",
     "WriterFenced",
     "covers",
+    "deliver_nothing",
     "furthest",
     "require_conditional_put",
 ]

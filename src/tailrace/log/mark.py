@@ -10,6 +10,7 @@ _RECORD = struct.Struct("<Qqqq")  # number of the record, position, first positi
 _CRC = struct.Struct("<I")
 _SLOT_BYTES = 64
 SLOTS = 2
+MARK_BYTES = _SLOT_BYTES * SLOTS
 
 
 class Extent(Struct, frozen=True):
@@ -27,11 +28,10 @@ class DurableMark:
     over the older of two, with a checksum, so that one of them is whole at any time.
     """
 
-    def __init__(self) -> None:
-        """Make the memory, which processes share that are forked afterwards."""
-        self._memory = mmap.mmap(-1, _SLOT_BYTES * SLOTS)
-        for number in range(SLOTS):
-            self._put(number, Extent())
+    def __init__(self, memory: mmap.mmap | None = None, start: int = 0) -> None:
+        """Take `MARK_BYTES` of memory from a byte on, which are zero or a mark's; or make some, for one process."""
+        self._memory = memory if memory is not None else mmap.mmap(-1, MARK_BYTES)
+        self._start = start
 
     def write(self, extent: Extent) -> None:
         """Replace the extent."""
@@ -40,7 +40,7 @@ class DurableMark:
 
     def _put(self, number: int, extent: Extent) -> None:
         record = _RECORD.pack(number, extent.position, extent.first_position, extent.end_bytes)
-        start = number % SLOTS * _SLOT_BYTES
+        start = self._start + number % SLOTS * _SLOT_BYTES
         whole = record + _CRC.pack(google_crc32c.value(record))
         self._memory[start : start + len(whole)] = whole
 
@@ -50,7 +50,9 @@ class DurableMark:
 
     def _newest(self) -> tuple[int, Extent]:
         while True:
-            slots = self._memory[:]
+            slots = self._memory[self._start : self._start + MARK_BYTES]
+            if not any(slots):
+                return 0, Extent()
             found = []
             for start in range(0, len(slots), _SLOT_BYTES):
                 record = slots[start : start + _RECORD.size]

@@ -12,6 +12,10 @@ Deliver = Callable[[list[tuple[int, Batch]]], None]
 logger = logging.getLogger(__name__)
 
 
+def deliver_nothing(group: list[tuple[int, Batch]]) -> None:
+    """Deliver nothing, where whoever wants the batches of a log reads it."""
+
+
 class Subscription:
     """Connects a log with its subscriber, which creates it and opens the log with it. Thread-safe.
 

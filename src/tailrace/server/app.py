@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from tailrace.events.idempotency import HEADER as IDEMPOTENCY_KEY
 from tailrace.events.idempotency import key_of
 from tailrace.events.outcome import CLIENT_GONE, RequestOutcome, outcome_of, shown_path
 from tailrace.ingest.answer_hold import AnswerHold
+from tailrace.ingest.worker_service import PassedOn
 from tailrace.protocols.http import Handler, Headers, IngestService, Request, Response
 from tailrace.protocols.router import RouteMatch, Router
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
@@ -38,6 +39,8 @@ HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9
 
 CACHED_HOSTS = 4096
 CACHED_HOST_BYTES = 256
+
+KEPT = "tailrace.kept"  # of a scope: the body of a request that may have to be passed on
 
 AnswerHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -73,7 +76,7 @@ class ServerApplication:
         service: IngestService,
         options: Mapping[str, Any],
         metrics: Metrics,
-        api: Application,
+        api: Application | None,
         router: Router,
         request_backlog: RequestBacklog,
         response_backlog: ResponseBacklog,
@@ -81,7 +84,10 @@ class ServerApplication:
         is_idempotent: bool = True,
         console: Console | None = None,
     ) -> None:
-        """Take the `options` of the protocols by name; with `is_idempotent` idempotency keys count."""
+        """Take the `options` of the protocols by name; with `is_idempotent` idempotency keys count.
+
+        Without an `api` this is a worker: what is not for a route of a protocol, or has a key, raises PassedOn.
+        """
         self._service = service
         self._options = options
         self._metrics = metrics
@@ -105,6 +111,8 @@ class ServerApplication:
             metric_label = await self._respond(exchange, fault)
             if metric_label:
                 self._metrics.observe(metric_label, time.perf_counter() - began_s)
+        except PassedOn:
+            raise
         except ClientGone:
             exchange.outcome.reason = CLIENT_GONE
             # Malformed chunks look like this too, and then the client is still there.
@@ -157,6 +165,10 @@ class ServerApplication:
     async def _respond(self, exchange: _Exchange, fault: TailraceError | None) -> str:
         """Answer; return what the answer's duration is counted under, nothing where it is not."""
         match, method = exchange.match, exchange.scope["method"]
+        if self._api is None and (
+            fault is not None or exchange.outcome.idempotency is not None or method not in match.handlers
+        ):
+            raise PassedOn
         console = self._console_of(exchange) if fault is None else None
         if console is not None:
             exchange.outcome.protocol = exchange.outcome.route = CONSOLE
@@ -170,6 +182,8 @@ class ServerApplication:
             handler = _unrouted_handler(match, method)
         if handler is None:
             exchange.outcome.protocol = API
+            if self._api is None:
+                raise PassedOn
             await self._call(self._api, exchange, self._origins.answer(match.path))
             return "" if match.path.startswith(TAIL) else API  # a tail lasts as long as its client reads
         request = self._request(exchange)
@@ -177,12 +191,13 @@ class ServerApplication:
             response = await handler(request, self._service)
         except TailraceError as error:
             response = _refusal(error, match, exchange.outcome)
-        except ClientGone:
+        except (ClientGone, PassedOn):
             raise
         except Exception as error:
             logger.exception("a request to %s failed", shown_path(match.path, match.route))
             failed = disk_fault(error) or TailraceError("internal error")
             response = _refusal(failed, match, exchange.outcome)
+        exchange.scope.pop(KEPT, None)
         if self._hold.is_due(exchange.outcome.stored_bytes):
             exchange.body.release()  # or the bodies of answers that wait would be too many at once
             await self._hold.wait(exchange.outcome.stored_bytes, exchange.receiver.disconnected())
@@ -219,13 +234,24 @@ class ServerApplication:
             scope["query_string"],
             exchange.headers,
             time.time_ns(),
-            exchange.body.read if exchange.outcome.idempotency is None else partial(self._read_identified, exchange),
+            self._reader(exchange),
             scope["headers"],
             scope["client"][0],
             outcome=exchange.outcome,
             options=self._options[match.protocol.name],
             hold=exchange.body.hold,
         )
+
+    def _reader(self, exchange: _Exchange) -> Callable[[], Awaitable[bytes]]:
+        """Return what reads the body."""
+        if self._api is None:
+            return partial(self._read_kept, exchange)
+        return exchange.body.read if exchange.outcome.idempotency is None else partial(self._read_identified, exchange)
+
+    async def _read_kept(self, exchange: _Exchange) -> bytes:
+        """Return the body of a request that may have to be passed on."""
+        wire = exchange.scope[KEPT] = await exchange.body.read()
+        return wire
 
     async def _read_identified(self, exchange: _Exchange) -> bytes:
         """Return the body of a request with an idempotency key, of which its fingerprint is noted."""

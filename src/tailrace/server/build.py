@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -21,25 +21,28 @@ from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import NotificationSender, Runner
 from tailrace.processes import Spawner
 from tailrace.protocols.doors import otlp
-from tailrace.protocols.registry import PROTOCOLS
-from tailrace.protocols.router import Router
 from tailrace.query import Engine, Interrupt, ReferenceData
 from tailrace.server.app import ServerApplication
 from tailrace.server.asgi import Application
 from tailrace.server.engines import lookup_engine, query_engine, spreader_of, warm_up
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
+from tailrace.server.layout import WORKER_LOGS_DIRECTORY
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
 from tailrace.server.metrics import CacheFigures, Gauges, Metrics, exposition
 from tailrace.server.readiness import health
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.server.request_body import RequestBacklog
 from tailrace.server.response_body import ResponseBacklog
+from tailrace.server.routing import router_of
 from tailrace.server.settings import Settings
 from tailrace.server.single_sign_on import single_sign_on
 from tailrace.server.stores import Stores
 from tailrace.server.streams.listeners import StreamContext, StreamListeners, port_connections
 from tailrace.server.streams.sockets import DoorSocket
+from tailrace.server.workers.frames import Figures
+from tailrace.server.workers.pool import WorkerPool, WorkerSockets
+from tailrace.server.workers.shared import SharedState
 from tailrace.tail import Tails
 
 PARSE_THREADS = 2
@@ -65,8 +68,11 @@ class Server(Struct, frozen=True, eq=False):
     queries: Queries
     service: LogIngestService
     runner: Runner  # of monitors
-    http: HttpServer
+    http: HttpServer | WorkerPool
+    workers: WorkerPool | None  # the same, where there are any
     streams: StreamListeners
+    hold: AnswerHold
+    metrics: Metrics
     url: str
 
 
@@ -81,12 +87,13 @@ def build(
     metrics: Metrics,
     max_open_files: int,
     doors: Sequence[DoorSocket] = (),
+    workers: WorkerSockets | None = None,
 ) -> Server:
     """Build a server on the running event loop.
 
     `spawner` forks the processes that run queries; where it is None, queries run in the server's own process.
     `stopping` is set when the server is to stop; `max_open_files` is the process's limit; `doors` are the open sockets
-    of the doors that are no HTTP.
+    of the doors that are no HTTP, `workers` the sockets of the processes that take events in, where there are any.
     """
     queries = _queries(settings, stores, reference_data, spawner)
     service = _ingest_service(settings, stores, queries, metrics)
@@ -104,11 +111,8 @@ def build(
         queries,
         service,
         runner,
-        health=partial(health, stopping, service, stores, queries.engine, min_free_bytes=settings.log.min_free_bytes),
-        metrics=lambda: exposition(
-            metrics,
-            _gauges(stores, queries.query_limiter, runner, queries.engine, hold, connections=streams.connections()),
-        ),
+        health=lambda: health(server, stopping),
+        metrics=lambda: _exposition(server),
         refusals=refusals,
     )
     recorder = Recorder(
@@ -125,10 +129,25 @@ def build(
     )
     streams = StreamListeners(doors, context)
     url = url_of(settings.server.host, listener)
-    http = HttpServer(
-        recorder, listener, backlog=LISTEN_BACKLOG, connections=max_connections(max_open_files, ports * most)
-    )
-    return Server(settings, stores, queries, service, runner, http, streams, url)
+    connections = max_connections(max_open_files, ports * most)
+    pool: WorkerPool | None = None
+    if workers is not None and spawner is not None:
+        pool = WorkerPool(
+            settings=settings,
+            data=stores.data,
+            logs={name: stores.data / WORKER_LOGS_DIRECTORY / name for name in stores.workers},
+            spawner=spawner,
+            sockets=workers,
+            connections=connections,
+            lake=stores.lake,
+            shared=SharedState.make(len(stores.workers)),
+            recorder=recorder,
+            tails=queries.tails,
+        )
+        stores.database.revision = pool.shared.access
+    http = pool or HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=connections)
+    server = Server(settings, stores, queries, service, runner, http, pool, streams, hold, metrics, url)
+    return server
 
 
 def connection_ports(settings: Settings, doors: Sequence[DoorSocket]) -> int:
@@ -179,7 +198,7 @@ def _api_services(
     runner: Runner,
     *,
     health: Callable[[], Awaitable[ServerHealth]],
-    metrics: Callable[[], bytes],
+    metrics: Callable[[], Awaitable[bytes]],
     refusals: Refusals,
 ) -> api.Services:
     return api.Services(
@@ -212,18 +231,12 @@ def _application(
     metrics: Metrics,
     hold: AnswerHold,
 ) -> Application:
-    router = Router(
-        PROTOCOLS,
-        api_paths=[route.path for route in api.ROUTES],
-        hosts=_hosts(settings),
-        protocol_of=stores.access.protocol_of,
-    )
     return ServerApplication(
         service=service,
         options=settings.protocols,
         metrics=metrics,
         api=api.build(services),
-        router=router,
+        router=router_of(settings, stores.access),
         request_backlog=RequestBacklog(settings.request_body),
         response_backlog=ResponseBacklog(settings.response_body),
         hold=hold,
@@ -232,17 +245,23 @@ def _application(
     )
 
 
-def _gauges(
-    stores: Stores,
-    limiter: ConcurrencyLimiter,
-    runner: Runner,
-    engine: Engine,
-    hold: AnswerHold,
-    *,
-    connections: Mapping[tuple[str, str], int],
-) -> Gauges:
-    log, lake = stores.log, stores.lake
-    damage = list(log.damage)
+async def _exposition(server: Server) -> bytes:
+    """Return what is counted and measured, by all processes together, for Prometheus."""
+    if server.workers is None:
+        return exposition(server.metrics, _gauges(server, []))
+    figures = await server.workers.figures()
+    total = Metrics()
+    total.add(server.metrics)
+    server.workers.add_metrics(total)
+    return exposition(total, _gauges(server, figures))
+
+
+def _gauges(server: Server, figures: Sequence[Figures]) -> Gauges:
+    stores, hold, engine, runner = server.stores, server.hold, server.queries.engine, server.runner
+    log, lake, limiter = stores.log, stores.lake, server.queries.query_limiter
+    damage = [*log.damage, *(each for left in stores.worker_logs.values() for each in left.damage)]
+    if server.workers is not None:
+        damage += server.workers.damage
     lag = lake.lag()
     return Gauges(
         free_disk_bytes=shutil.disk_usage(stores.data).free,
@@ -250,15 +269,15 @@ def _gauges(
         uncommitted_age_s=lag.age_s,
         running_queries=limiter.running,
         waiting_queries=limiter.waiting,
-        log_bytes=log.size_bytes,
+        log_bytes=log.size_bytes + sum(each.log_bytes for each in figures),
         log_damage=len(damage),
         log_missing_positions=sum(gap.missing_positions for gap in damage),
         unavailable_datasets=len(lake.unavailable()),
         backlog_bytes=lake.backlog_bytes,
         uncommitted_bytes=lake.uncommitted_bytes,
-        held_answers=hold.waiting,
-        answers_held=hold.held,
-        answers_held_s=hold.held_s,
+        held_answers=hold.waiting + sum(each.held_answers for each in figures),
+        answers_held=hold.held + sum(each.answers_held for each in figures),
+        answers_held_s=hold.held_s + sum(each.answers_held_s for each in figures),
         commits=lake.commits,
         commit_failures=lake.commit_failures,
         shred_failures=lake.shred_failures,
@@ -275,10 +294,5 @@ def _gauges(
         },
         monitor_runs=runner.runs,
         notifications=runner.notifications,
-        connections=connections,
+        connections=server.streams.connections(),
     )
-
-
-def _hosts(settings: Settings) -> dict[str, str]:
-    """Return the protocol of each host name in the settings."""
-    return {host: name for name, section in settings.protocols.items() for host in getattr(section, "hosts", ())}

@@ -31,8 +31,8 @@ def refuse(reason: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """Create the data directory if missing, and lock it for this process.
+def locked(data: Path) -> Iterator[int]:
+    """Create the data directory if missing, and lock it for this process; yield the descriptor that holds the lock.
 
     Raise SystemExit where it cannot be created or written, or where another server has locked it.
     """
@@ -49,7 +49,7 @@ def locked(data: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             refuse(f"another server is running on the data directory {data}")
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -22,8 +22,36 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def bound(host: str, port: int, kind: socket.SocketKind, advice: str) -> Iterator[socket.socket]:
-    """Open a socket that is bound to a host and a port; SystemExit, with the advice, where that cannot be."""
+def listening_alike(host: str, port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Open so many sockets that listen on one host and port, among which the kernel spreads the connections.
+
+    SystemExit where that cannot be, as where another server is there.
+    """
+    if count == 1:
+        with listening(host, port) as listener:
+            yield [listener]
+        return
+    # Sockets of this sort share a port with whoever opens more of the same; this one does not.
+    with listening(host, port) as alone:
+        port = alone.getsockname()[1]
+    advice = "give another by --host and --port (TAILRACE_HOST, TAILRACE_PORT)"
+    with contextlib.ExitStack() as opened:
+        listeners = [
+            opened.enter_context(bound(host, port, socket.SOCK_STREAM, advice, is_shared=True)) for _ in range(count)
+        ]
+        for listener in listeners:
+            listener.listen(LISTEN_BACKLOG)
+        yield listeners
+
+
+@contextlib.contextmanager
+def bound(
+    host: str, port: int, kind: socket.SocketKind, advice: str, *, is_shared: bool = False
+) -> Iterator[socket.socket]:
+    """Open a socket that is bound to a host and a port; SystemExit, with the advice, where that cannot be.
+
+    Others of this user may be bound to the same where it `is_shared`.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
@@ -32,6 +60,8 @@ def bound(host: str, port: int, kind: socket.SocketKind, advice: str) -> Iterato
         if kind == socket.SOCK_STREAM:
             # Without this a restart would be refused while connections of the last run linger.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             opened.bind(address)
         except OSError as error:

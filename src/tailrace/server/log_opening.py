@@ -2,12 +2,22 @@
 
 import logging
 import os
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from tailrace.events import TailraceError
-from tailrace.log import FileCalls, LocalLog, Log, ObjectLog, Subscription, require_conditional_put
+from tailrace.lake import Lake
+from tailrace.log import (
+    DurableMark,
+    FileCalls,
+    LocalLog,
+    Log,
+    LogSettings,
+    ObjectLog,
+    Subscription,
+    deliver_nothing,
+    require_conditional_put,
+)
 from tailrace.server.data_directory import refuse
 from tailrace.server.layout import LOG_DIRECTORY, LOG_DRAINED_FILE, LOG_LOCATION_FILE
 from tailrace.server.metrics import Latency
@@ -32,6 +42,44 @@ def open_log(settings: Settings, data: Path, subscription: Subscription, flushes
     )
     _remember(data, url)
     return log
+
+
+def worker_names(settings: Settings) -> list[str]:
+    """Return the writers of the workers; of one none, as the server's own process has the first writer's log.
+
+    Raise SystemExit where the log is in an object store.
+    """
+    workers = settings.server.workers
+    if workers > 1 and settings.server.log:
+        refuse("setting workers: with the log in an object store (setting log) one process takes events in")
+    return [f"worker-{number}" for number in range(workers)] if workers > 1 else []
+
+
+def open_worker_logs(settings: LogSettings, directory: Path, workers: Sequence[str], lake: Lake) -> dict[str, LocalLog]:
+    """Open the logs of workers: of those that there will be, and of others that there were, to be replayed."""
+    found = sorted(path.name for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
+    logs = {}
+    for writer in dict.fromkeys([*workers, *found]):
+        if writer in workers:
+            # The worker that has it then is told what is released.
+            subscription = Subscription(deliver_nothing, floor=lake.highest_position(writer))
+        else:
+            subscription = lake.subscribe(writer)
+        logs[writer] = LocalLog.open(directory / writer, settings, subscription=subscription)
+    return logs
+
+
+def open_worker_log(
+    settings: LogSettings, directory: Path, *, floor: int, mark: DurableMark, flushes: Latency
+) -> LocalLog:
+    """Open the log of a worker in its process; what is durable is told by the mark, and read by the main process."""
+    return LocalLog.open(
+        directory,
+        settings,
+        subscription=Subscription(deliver_nothing, floor=floor),
+        calls=FileCalls(fdatasync=flushes.timed(os.fdatasync)),
+        mark=mark,
+    )
 
 
 def remember_stop(data: Path, log: Log, committed_position: int) -> None:
@@ -73,7 +121,7 @@ def _open_local_log(settings: Settings, data: Path, subscription: Subscription, 
         data / LOG_DIRECTORY,
         settings.log,
         subscription=subscription,
-        calls=FileCalls(fdatasync=_timed(os.fdatasync, flushes)),
+        calls=FileCalls(fdatasync=flushes.timed(os.fdatasync)),
     )
 
 
@@ -84,16 +132,3 @@ def _open_object_log(settings: Settings, subscription: Subscription, flushes: La
         return ObjectLog.open(store, settings.log, subscription=subscription, observe_put=flushes.observe)
     except (ValueError, TailraceError) as error:
         refuse(f"the log cannot be opened: {error} (setting log)")
-
-
-def _timed(call: Callable[[int], None], latency: Latency) -> Callable[[int], None]:
-    """Return a call on a file descriptor whose duration is observed."""
-
-    def timed(descriptor: int) -> None:
-        began_s = time.perf_counter()
-        try:
-            call(descriptor)
-        finally:
-            latency.observe(time.perf_counter() - began_s)
-
-    return timed

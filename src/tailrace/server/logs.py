@@ -38,5 +38,5 @@ def configure(level: str, form: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(without_traceback)
     handler.setFormatter(text if form == "text" else JsonFormatter())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("tailrace").setLevel(level.upper())

@@ -1,9 +1,10 @@
 """Counters of what the server did, plain numbers on the hot path, read by Prometheus at `/metrics`."""
 
 import platform
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -138,6 +139,23 @@ class Latency:
         self.counts[bisect_left(self.bounds_s, elapsed_s)] += 1
         self.sum_s += elapsed_s
 
+    def timed(self, call: Callable[[int], None]) -> Callable[[int], None]:
+        """Return a call on a file descriptor whose duration is observed."""
+
+        def timed(descriptor: int) -> None:
+            began_s = time.perf_counter()
+            try:
+                call(descriptor)
+            finally:
+                self.observe(time.perf_counter() - began_s)
+
+        return timed
+
+    def add(self, other: "Latency") -> None:
+        """Count what another of the same bounds has counted."""
+        self.counts = [sum(each) for each in zip(self.counts, other.counts, strict=True)]
+        self.sum_s += other.sum_s
+
     def buckets(self) -> list[tuple[str, float]]:
         """Return the counts of the durations up to each bound, as Prometheus has them."""
         return list(zip((*map(str, self.bounds_s), "+Inf"), accumulate(self.counts), strict=True))
@@ -178,6 +196,14 @@ class Metrics:
         """Count datagrams that were dropped unread."""
         if count:
             self.dropped[door, reason] += count
+
+    def add(self, other: "Metrics") -> None:
+        """Count what another process has counted."""
+        for name in ("events", "bytes", "rejections", "refusals", "requests", "dropped"):
+            getattr(self, name).update(getattr(other, name))
+        self.flushes.add(other.flushes)
+        for part, latency in other.latency.items():
+            self.latency.setdefault(part, Latency()).add(latency)
 
     def observe(self, part: str, elapsed_s: float) -> None:
         """Count an answered request of a protocol or of the API."""

@@ -3,29 +3,31 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tailrace.api.services import ServerHealth
-from tailrace.ingest.service import LogIngestService
 from tailrace.lake import Lake
 from tailrace.query import Engine
 from tailrace.server.layout import LOG_DIRECTORY
-from tailrace.server.stores import Stores
 from tailrace.storage.faults import reason_of
+
+if TYPE_CHECKING:
+    from tailrace.server.build import Server
 
 PROBE_FILE = "probe"
 FAULTS_LISTED = 3  # of datasets; the others are a number
 
 
-async def health(
-    stopping: asyncio.Event, service: LogIngestService, stores: Stores, engine: Engine, *, min_free_bytes: int
-) -> ServerHealth:
-    """Return whether the server, its log's disk, its tables and its query engine work."""
+async def health(server: "Server", stopping: asyncio.Event) -> ServerHealth:
+    """Return whether the server, its workers, its log's disk, its tables and its query engine work."""
+    service, stores, engine = server.service, server.stores, server.queries.engine
     if stopping.is_set():
         return ServerHealth("the server is shutting down")
     if service.closed is not None:
         return ServerHealth(service.closed.message)
-    if fault := stores.lake.failure or stores.log.fault:
+    if fault := stores.lake.failure or stores.log.fault or (server.workers.fault if server.workers else ""):
         return ServerHealth(fault)
+    min_free_bytes = server.settings.log.min_free_bytes
     # Where the log is in an object store, the disk is for what else is written.
     disk = ("data directory", stores.data) if stores.log_url else ("log", stores.data / LOG_DIRECTORY)
     return await asyncio.to_thread(_examine, *disk, min_free_bytes, stores.lake, engine)

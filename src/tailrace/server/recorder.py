@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tailrace.events.outcome import CLIENT_GONE, KEY, UNKNOWN_ROUTE, Refusal, RequestOutcome, shown_path
 from tailrace.events.times import rfc3339
+from tailrace.ingest.worker_service import PassedOn
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
 from tailrace.server.forwarded import Proxies
 from tailrace.server.metrics import Metrics
@@ -94,6 +95,7 @@ class Recorder:
         refusals: Refusals,
         proxies: Proxies,
         request_log: RequestLog = "off",
+        pass_on: Callable[[Refusal, float], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -102,6 +104,7 @@ class Recorder:
         self._refusals = refusals
         self._proxies = proxies
         self._request_log = request_log
+        self._pass_on = pass_on
         self._clock = clock
         self._now_ns = now_ns
         self._second = 0  # of the clock, in which `_lines` lines were logged
@@ -114,6 +117,7 @@ class Recorder:
         outcome = scope[KEY] = RequestOutcome()
         began_s = self._clock()
         status = 0
+        is_passed_on = False
 
         def send_and_note(message: Message) -> Awaitable[None]:
             nonlocal status
@@ -123,8 +127,12 @@ class Recorder:
 
         try:
             await self._application(scope, receive, send_and_note)
+        except PassedOn:
+            is_passed_on = True
+            raise
         finally:
-            self._note(scope, outcome, status, self._clock() - began_s)
+            if not is_passed_on:
+                self._note(scope, outcome, status, self._clock() - began_s)
 
     def _note(self, scope: Scope, outcome: RequestOutcome, status: int, took_s: float) -> None:
         if not status and not outcome.reason:
@@ -144,7 +152,13 @@ class Recorder:
             log.info("%s", _LogLine(_refusal(scope, outcome, status, self._now_ns()), took_s))
 
     def record(self, refusal: Refusal, took_s: float = 0.0) -> None:
-        """Keep a refusal for the operator, and log it as the request log is set; also one that was no request."""
+        """Keep a refusal for the operator, and log it as the request log is set; also one that was no request.
+
+        Where refusals are passed on, that is for whom they are passed to.
+        """
+        if self._pass_on is not None:
+            self._pass_on(refusal, took_s)
+            return
         repeated = self._refusals.add(refusal)
         if self._request_log == "all":
             log.info("%s", _LogLine(repeated.refusal, took_s))

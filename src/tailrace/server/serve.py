@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import uvloop
+from msgspec import Struct
 
 from tailrace.api.sessions import SIGN_IN_PATH
 from tailrace.events import DiskFull, StorageUnavailable, TailraceError
@@ -25,16 +26,19 @@ from tailrace.query import ReferenceData
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
 from tailrace.server.build import Server, build, connection_ports
-from tailrace.server.data_directory import locked, remove_address, write_address
+from tailrace.server.data_directory import locked, refuse, remove_address, write_address
 from tailrace.server.engines import check_dask, fork_spawner, reference_data_of
 from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
 from tailrace.server.http import raise_descriptor_limit
-from tailrace.server.listener import listening
+from tailrace.server.layout import RELAY_SOCKET
+from tailrace.server.listener import listening_alike
 from tailrace.server.metrics import Metrics
 from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
 from tailrace.server.streams.listeners import port_connections
 from tailrace.server.streams.sockets import DoorSocket, door_sockets
+from tailrace.server.workers.pool import WorkerSockets
+from tailrace.server.workers.relay import relay_socket
 
 DEMO_DATASET = "demo"
 GC_NEW_OBJECTS = 50_000  # allocations of containers less deallocations, which start a young collection
@@ -42,6 +46,14 @@ GC_YOUNG_COLLECTIONS = 20  # which start a middle one
 GC_MIDDLE_COLLECTIONS = 100  # which start a full one
 
 logger = logging.getLogger(__name__)
+
+
+class _Opened(Struct, frozen=True, eq=False):
+    """The sockets of a server."""
+
+    listeners: Sequence[socket.socket]
+    doors: Sequence[DoorSocket]
+    workers: WorkerSockets | None  # where there are any
 
 
 def serve(settings: Settings) -> None:
@@ -57,15 +69,20 @@ def serve(settings: Settings) -> None:
     # Before there are threads, which a fork does not copy, and before any file is open.
     spawner = fork_spawner()
     data = settings.server.data.absolute()
+    workers = settings.server.workers
+    if workers > 1 and spawner is None:
+        refuse("setting workers: more than one process to take events in is for Linux only")
     with (
-        locked(data),
-        listening(settings.server.host, settings.server.port) as listener,
+        locked(data) as lock,
+        listening_alike(settings.server.host, settings.server.port, workers) as listeners,
         door_sockets(STREAM_DOORS, settings) as doors,
+        relay_socket(data, RELAY_SOCKET) if workers > 1 else contextlib.nullcontext() as relay,
     ):
         logs.configure(settings.server.log_level, settings.server.log_format)
         if reason := why_missing():
             logger.warning("the native library is not used, so taking events in is slow: %s", reason)
-        uvloop.run(_serve(settings, reference_data, data, listener, spawner, doors))
+        opened = _Opened(listeners, doors, None if relay is None else WorkerSockets(listeners, relay, lock))
+        uvloop.run(_serve(settings, reference_data, data, spawner, opened))
     _exit()
 
 
@@ -73,15 +90,14 @@ async def _serve(
     settings: Settings,
     reference_data: ReferenceData,
     data: Path,
-    listener: socket.socket,
     spawner: Spawner | None,
-    doors: Sequence[DoorSocket],
+    opened: "_Opened",
 ) -> None:
     stopping = asyncio.Event()
     max_open_files = raise_descriptor_limit()
     _handle_signals(stopping)
     metrics = Metrics()
-    most = port_connections(settings.streams, max_open_files, connection_ports(settings, doors))
+    most = port_connections(settings.streams, max_open_files, connection_ports(settings, opened.doors))
     grpc = _grpc_listener(settings, most)
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
@@ -89,11 +105,12 @@ async def _serve(
         stores,
         reference_data,
         spawner,
-        listener,
+        opened.listeners[0],
         stopping=stopping,
         metrics=metrics,
         max_open_files=max_open_files,
-        doors=doors,
+        doors=opened.doors,
+        workers=opened.workers,
     )
     write_address(data, server.url, [*grpc.shown, *server.streams.shown])
     serving = asyncio.create_task(server.http.serve())
@@ -139,12 +156,14 @@ async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, 
 async def _start(server: Server) -> None:
     """Replay the log, create the dataset of a first start, and accept events."""
     stores, lake = server.stores, server.stores.lake
-    await asyncio.to_thread(replay, stores, server.settings.lake.shred_backlog_bytes)
+    positions = await asyncio.to_thread(replay, stores, server.settings.lake.shred_backlog_bytes)
     if stores.is_first_start:
         try:
             await asyncio.to_thread(lake.create, DEMO_DATASET, description="A place to try things out.")
         except TailraceError as error:
             logger.error("the dataset %s is not made: %s", DEMO_DATASET, error)
+    if server.workers is not None:
+        await server.workers.open(positions)
     server.service.open()
 
 
@@ -165,7 +184,7 @@ async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener)
     say("Stopping: answering what is in flight, committing what is in memory")
     queries, grace_s = server.queries, server.settings.server.shutdown_grace_s
     queries.tails.close()
-    server.http.stop()  # type: ignore[no-untyped-call]
+    server.http.stop()
     (_, unanswered), *_ = await asyncio.gather(
         asyncio.wait({serving}, timeout=grace_s), grpc.stop(grace_s), server.streams.stop(grace_s)
     )
@@ -177,6 +196,8 @@ async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener)
     if queries.engine.spreader is not None:
         await asyncio.to_thread(queries.engine.spreader.close)
     queries.lookups.close()
+    if server.workers is not None:
+        await asyncio.to_thread(server.workers.close)
     await asyncio.to_thread(close_stores, server.stores)
     remove_address(server.stores.data)
     say("Stopped")

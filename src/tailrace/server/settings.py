@@ -63,6 +63,15 @@ class ServerSettings(WithSecrets, frozen=True):
         "127.0.0.1"
     )
     port: Annotated[int, Meta(ge=0, le=65535, description="TCP port to listen on; 0 takes any free one.")] = 8080
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Processes that take events in. With more than one, each has a log of its own, and the main "
+            "process keeps tables and queries. Linux only.",
+        ),
+    ] = 1
     database_url: Annotated[
         str,
         Meta(

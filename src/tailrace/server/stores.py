@@ -1,6 +1,7 @@
 """The stores of a server: database, lake and log; opened, replayed and closed."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import TailraceError
 from tailrace.ingest.idempotency_keys import IdempotencyKeys
 from tailrace.lake import Lake, LakeSettings
-from tailrace.log import FIRST_WRITER, Log
+from tailrace.log import FIRST_WRITER, LocalLog, Log
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.server.data_directory import opening, refuse, remove_temporary
@@ -22,8 +23,9 @@ from tailrace.server.layout import (
     OWNER_TOKEN_FILE,
     RESERVE_FILE,
     SESSIONS_FILE,
+    WORKER_LOGS_DIRECTORY,
 )
-from tailrace.server.log_opening import open_log, remember_stop
+from tailrace.server.log_opening import open_log, open_worker_logs, remember_stop, worker_names
 from tailrace.server.metrics import Latency
 from tailrace.server.owner_token import OwnerToken, ensure_owner_token
 from tailrace.server.settings import Settings
@@ -55,6 +57,8 @@ class Stores(Struct, frozen=True, eq=False):
     lake: Lake
     log: Log
     log_url: str  # of an object store; empty for the directory in the data directory
+    worker_logs: Mapping[str, LocalLog]  # by writer; those that workers append to are closed after the replay
+    workers: Sequence[str]  # the writers whose logs those are
     keys: IdempotencyKeys
 
 
@@ -79,6 +83,8 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         keys = IdempotencyKeys.open(data / KEYS_FILE, settings.idempotency, now_ns=time.time_ns())
         lake.subscription.precede(keys.observe, keys.flush)
         log = open_log(settings, data, lake.subscription, flushes)
+        workers = worker_names(settings)
+        worker_logs = open_worker_logs(settings.log, data / WORKER_LOGS_DIRECTORY, workers, lake)
     remove_temporary(data)
     return Stores(
         data=data,
@@ -95,12 +101,17 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         lake=lake,
         log=log,
         log_url=settings.server.log,
+        worker_logs=worker_logs,
+        workers=workers,
         keys=keys,
     )
 
 
-def replay(stores: Stores, max_backlog_bytes: int) -> None:
-    """Give the lake the batches in the log; it skips those that its tables have already. The keys of all are kept."""
+def replay(stores: Stores, max_backlog_bytes: int) -> dict[str, int]:
+    """Give the lake the batches in the logs; it skips those that its tables have already. The keys of all are kept.
+
+    Return the positions of the workers' logs up to which that was done.
+    """
     lake, keys = stores.lake, stores.keys
     first = lake.committed_position() + 1
     for position, batch in stores.log.read(min(first, keys.replay_from) if keys.is_used else first):
@@ -109,7 +120,16 @@ def replay(stores: Stores, max_backlog_bytes: int) -> None:
             continue
         lake.wait_for_capacity(max_backlog_bytes)
         lake.accept(position, batch)
-    lake.replayed({FIRST_WRITER: stores.log.read})
+    for writer, log in stores.worker_logs.items():
+        for position, batch in log.read(lake.committed_position(writer) + 1):
+            lake.wait_for_capacity(max_backlog_bytes)
+            lake.accept(position, batch, writer)
+    lake.replayed({FIRST_WRITER: stores.log.read, **{writer: log.read for writer, log in stores.worker_logs.items()}})
+    positions = {}
+    for writer in stores.workers:
+        stores.worker_logs[writer].close()
+        positions[writer] = stores.worker_logs[writer].durable_position
+    return positions
 
 
 def close_stores(stores: Stores) -> None:
@@ -120,6 +140,9 @@ def close_stores(stores: Stores) -> None:
     finally:
         stores.log.close()
         remember_stop(stores.data, stores.log, stores.lake.committed_position())
+        for writer, log in stores.worker_logs.items():
+            if writer not in stores.workers:
+                log.close()
         stores.database.close()
 
 

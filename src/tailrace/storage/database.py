@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, func, make_url, select
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -27,10 +27,24 @@ _WRITER_LOCK = 7_246_301  # the key of PostgreSQL's advisory lock of who changes
 logger = logging.getLogger(__name__)
 
 
+class Revision(Protocol):
+    """A number that the processes of one server share, another one after every change of the database."""
+
+    @property
+    def number(self) -> int:
+        """The number now."""
+        ...
+
+    def advance(self) -> None:
+        """Make it another one."""
+        ...
+
+
 class Database:
     """The open database, which the stores of a server share. Thread-safe.
 
-    Where other servers may change it too, it `is_shared`. Whatever is done with it raises DiskFull where the disk has
+    Where other servers may change it too, it `is_shared`; where other processes of this server read it, it has a
+    `revision`. Whatever is done with it raises DiskFull where the disk has
     no space, and StorageUnavailable where the database does not answer. What is wrong with a statement stays an
     SQLAlchemyError.
     """
@@ -38,6 +52,7 @@ class Database:
     def __init__(self, engine: Engine, *, is_shared: bool = False) -> None:
         self._engine = engine
         self.is_shared = is_shared
+        self.revision: Revision | None = None
 
     @classmethod
     def open(cls, path_or_url: Path | str) -> Self:
@@ -52,6 +67,13 @@ class Database:
         except BaseException:
             database.close()
             raise
+        return database
+
+    @classmethod
+    def opened(cls, path_or_url: Path | str, revision: Revision) -> Self:
+        """Open it as another process of this server has, which has migrated it, and advances the revision."""
+        database = cls(open_engine(path_or_url), is_shared=isinstance(path_or_url, str))
+        database.revision = revision
         return database
 
     def close(self) -> None:

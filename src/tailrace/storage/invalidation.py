@@ -25,10 +25,18 @@ class Invalidation:
         self._clear = clear
         self._lock = threading.Lock()
         self._change_number: int | None = None  # of the last change when the caches were emptied
+        self._revision: int | None = None  # the same, of those by processes of this server
         self.generation = 0  # another one after every change
 
     def check(self) -> None:
-        """Empty the caches where another server made a change; asks the database only if it is shared."""
+        """Empty the caches where another server, or another process of this one, made a change.
+
+        The database is asked only if it is shared.
+        """
+        revision = self._database.revision
+        if revision is not None and revision.number != self._revision:
+            self._revision = revision.number
+            self._invalidate()
         if not self._database.is_shared:
             return
         with self._database.reading() as connection:
@@ -58,6 +66,8 @@ class Invalidation:
             yield connection
             connection.execute(update(changes).values(number=changes.c.number + 1))
         self._invalidate()  # after the commit, so that what was read before it is not put into a cache
+        if self._database.revision is not None:
+            self._database.revision.advance()
 
     def _invalidate(self) -> None:
         with self._lock:
