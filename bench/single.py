@@ -124,7 +124,7 @@ async def _measure(data: Path, generator: Generator, connections: list[int]) -> 
         token = (data / "owner-token").read_text().strip()
         by_thread = {count: await _load(address, generator, token, count) for count in connections}
         stages = await _stages(server, stores, generator, token)
-        server.http.stop()  # type: ignore[no-untyped-call]
+        server.http.stop()
         await serving
     server.service.close()
     server.queries.lookups.close()

@@ -100,9 +100,13 @@ class Server:
         return ["serve", f"--data={self.data}", *port, *self.options]
 
     def environment(self) -> dict[str, str]:
-        """Return the process's variables: the shell's without its settings of Tailrace, and its own."""
+        """Return the process's variables: the shell's without its settings of Tailrace, and its own.
+
+        With TEST_WORKERS servers have so many processes that take events in.
+        """
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
-        return {**clean, "PYTHONUNBUFFERED": "1", **self.env}
+        workers = {"TAILRACE_WORKERS": os.environ["TEST_WORKERS"]} if "TEST_WORKERS" in os.environ else {}
+        return {**clean, "PYTHONUNBUFFERED": "1", **workers, **self.env}
 
     def launch(self) -> "subprocess.Popen[str]":
         """Start the process and do not wait for it."""

@@ -3,10 +3,10 @@
 import asyncio
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from tailrace.api.services import ServerHealth
 from tailrace.events import Batch
@@ -55,13 +55,13 @@ def test_a_server_is_ready_once_its_log_is_replayed_and_no_more_once_it_is_to_st
                 max_open_files=1024,
             )
             assert server.url == url
-            check = partial(health, stopping, server.service, stores, server.queries.engine)
-            assert await check(min_free_bytes=1) == ServerHealth("the server is starting: the log is being replayed")
+            full = replace(server, settings=SCHEMA.build({"data": tmp_path, "log_min_free_bytes": 2**62}))
+            assert await health(server, stopping) == ServerHealth("the server is starting: the log is being replayed")
             server.service.open()
-            assert await check(min_free_bytes=1) == ServerHealth()
-            assert "(log_min_free_bytes) are free" in (await check(min_free_bytes=2**62)).reason
+            assert await health(server, stopping) == ServerHealth()
+            assert "(log_min_free_bytes) are free" in (await health(full, stopping)).reason
             stopping.set()
-            assert await check(min_free_bytes=1) == ServerHealth("the server is shutting down")
+            assert await health(server, stopping) == ServerHealth("the server is shutting down")
             server.queries.lookups.close()
             await asyncio.to_thread(close_stores, stores)
 

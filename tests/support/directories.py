@@ -11,7 +11,8 @@ def contents(directory: Path) -> dict[Path, bytes]:
     for parent, _, names in os.walk(directory):
         for path in (Path(parent, name) for name in names):
             try:
-                found[path] = path.read_bytes()
+                if path.is_file():  # and no socket
+                    found[path] = path.read_bytes()
             except FileNotFoundError:
                 continue
     return found

@@ -50,6 +50,9 @@ def services_of(
     async def health() -> ServerHealth:
         return ServerHealth()
 
+    async def metrics() -> bytes:
+        return b""
+
     return api.Services(
         access,
         lake,
@@ -57,7 +60,7 @@ def services_of(
         threads,
         set(),
         health,
-        lambda: b"",
+        metrics,
         lambda: None,
         documents=DocumentStore(database),
         fields=more.pop("fields", None) or FieldStore(database),

@@ -66,7 +66,7 @@ AskDataset = Callable[[str], Awaitable[tuple[int, KnownDataset | None]]]
 
 
 class KnownDatasets:
-    """The datasets that a worker knows of. To be used on the event loop.
+    """The datasets that a worker knows of. Made on the event loop; `get` and `organisation` are for any thread.
 
     One that it does not know is asked for beside the request that is passed on for it.
     """
@@ -74,6 +74,7 @@ class KnownDatasets:
     def __init__(self, revision: DatasetRevision, ask: AskDataset) -> None:
         self._revision = revision
         self._ask = ask
+        self._loop = asyncio.get_running_loop()
         self._known: dict[str, KnownDataset] = {}
         self._known_revision = -1
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -86,14 +87,17 @@ class KnownDatasets:
             self._known_revision = number
         known = self._known.get(name)
         if known is None:
-            if name not in self._asking:
-                self._asking[name] = asyncio.get_running_loop().create_task(self._learn(name))
+            self._loop.call_soon_threadsafe(self._begin_learning, name)
             raise PassedOn
         return known
 
     def organisation(self, name: str) -> str:
         """Return the organisation of a dataset, "" for the first one. Raise PassedOn."""
         return self.get(name).organisation
+
+    def _begin_learning(self, name: str) -> None:
+        if name not in self._asking:
+            self._asking[name] = self._loop.create_task(self._learn(name))
 
     async def _learn(self, name: str) -> None:
         try:

@@ -10,6 +10,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -27,7 +28,14 @@ from tailrace.log import segments as log_segments
 from tailrace.native import why_missing
 from tailrace.protocols.registry import STREAM_DOORS
 from tailrace.server.engines import reference_data_of
-from tailrace.server.layout import LOCK_FILE, OWNER_TOKEN_FILE, SERVER_FILE, SESSIONS_FILE
+from tailrace.server.layout import (
+    LOCK_FILE,
+    LOG_DIRECTORY,
+    OWNER_TOKEN_FILE,
+    SERVER_FILE,
+    SESSIONS_FILE,
+    WORKER_LOGS_DIRECTORY,
+)
 from tailrace.server.settings import Settings
 from tailrace.server.streams.sockets import configured_ports
 from tailrace.server.table_store import is_object_store, tables_directory
@@ -81,10 +89,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _directory(data)
     yield from _disk(data, settings)
     yield from _server(data, running, settings)
+    logs = {} if settings.server.log else {"log": data / LOG_DIRECTORY}
+    logs |= {f"log of {path.name}": path for path in sorted((data / WORKER_LOGS_DIRECTORY).glob("*/"))}
     if settings.server.log:
         yield _object_log(settings.server.log)
-    else:
-        yield from _catch_read_errors("log", lambda: _log(data / "log", running))
+    for subject, directory in logs.items():
+        yield from _catch_read_errors(subject, partial(_log, subject, directory, running))
     if is_object_store(settings):
         yield _object_store(settings.server.storage)
     else:
@@ -261,9 +271,9 @@ def _object_log(url: str) -> Finding:
     return Finding("ok", "log", f"{url} takes objects, and refuses to put one over another")
 
 
-def _log(directory: Path, running: bool) -> Iterator[Finding]:
+def _log(subject: str, directory: Path, running: bool) -> Iterator[Finding]:
     if not directory.is_dir():
-        yield Finding("warning", "log", "there is none yet", "the first `tailrace serve` makes it")
+        yield Finding("warning", subject, "there is none yet", "the first `tailrace serve` makes it")
         return
     segments = log_segments.list_segments(directory)
     damage: list[Damage] = []
@@ -277,7 +287,7 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
             due = 0
             continue
         except TailraceError as error:
-            yield Finding("wrong", "log", error.message, "start the version of Tailrace that wrote it")
+            yield Finding("wrong", subject, error.message, "start the version of Tailrace that wrote it")
             return
         if due and segment.first_position > due:
             damage.append(log_segments.gap(due, segment))
@@ -296,19 +306,19 @@ def _log(directory: Path, running: bool) -> Iterator[Finding]:
         more = f"; and {len(damage) - MAX_FAULTS} more" if len(damage) > MAX_FAULTS else ""
         yield Finding(
             "wrong",
-            "log",
+            subject,
             text + more,
             "the server skips it and goes on; put the file back from a backup if there is one, and check the disk",
         )
     elif torn:
         yield Finding(
             "warning",
-            "log",
+            subject,
             f"its last frame is not whole ({torn})",
             "nothing to do: what was not acknowledged is cut off at the next start",
         )
     else:
-        yield Finding("ok", "log", f"segments: {len(segments)}, {size / 1e6:.1f} MB, sound")
+        yield Finding("ok", subject, f"segments: {len(segments)}, {size / 1e6:.1f} MB, sound")
 
 
 def _object_store(url: str) -> Finding:

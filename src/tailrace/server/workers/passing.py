@@ -1,12 +1,16 @@
 """The outermost application of a worker: its own answers, or the main process's where it passes a request on."""
 
+import logging
+import os
 from typing import Any
 
 from tailrace.ingest.worker_service import PassedOn
 from tailrace.server.app import KEPT
 from tailrace.server.asgi import Application, Message, Receive, Scope, Send
-from tailrace.server.workers.relay import Relay
+from tailrace.server.workers.relay import MainGone, Relay
 from tailrace.server.workers.shared import SharedState
+
+logger = logging.getLogger(__name__)
 
 
 class PassingApplication:
@@ -23,20 +27,30 @@ class PassingApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        try:
+            await self._answer(scope, receive, send)
+        except MainGone:
+            # Nobody knows what became of it there; and whoever sent it is to see what is so of the whole server.
+            os._exit(1)
+        except Exception:
+            logger.exception("a request could not be passed on")
+            raise  # the HTTP server answers 500
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._application is None or not self._shared.is_open:
             await self._relay(scope, receive, send)
             return
+        own = dict(scope)  # of which parts are replaced, such as the client's address
         try:
-            await self._application(scope, receive, send)
+            await self._application(own, receive, send)
         except PassedOn as passed:
-            status = await self._pass_on(scope, receive, send)
+            status = await self._pass_on(scope, own.get(KEPT), receive, send)
             if passed.learned is not None and 200 <= status < 300:
                 passed.learned()
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> int:
-        """Have the main process answer, from the beginning of the body; return the status."""
+    async def _pass_on(self, scope: Scope, body: bytes | None, receive: Receive, send: Send) -> int:
+        """Have the main process answer, with the body where it was read already; return the status."""
         status = 0
-        body: bytes | None = scope.pop(KEPT, None)
 
         async def receive_from_the_beginning() -> Message:
             nonlocal body

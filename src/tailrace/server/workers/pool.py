@@ -132,6 +132,8 @@ class WorkerPool:
     def stop(self) -> None:
         """Have the workers answer what is in flight, and end."""
         self._stopping.set()
+        for listener in self._sockets.listeners:
+            listener.close()
         for worker in self._workers:
             if worker.frames is not None:
                 worker.frames.put(Stop())

@@ -82,8 +82,12 @@ def start(setup: bytes, descriptors: Sequence[int]) -> None:
     settings = SCHEMA.build(known.values)
     logs.configure(settings.server.log_level, settings.server.log_format)
     raise_descriptor_limit()
-    worker = _Worker(known, settings, socket.socket(fileno=listener), SharedState(shared), told)
-    uvloop.run(worker.run(socket.socket(fileno=control)))
+
+    async def run() -> None:
+        worker = _Worker(known, settings, socket.socket(fileno=listener), SharedState(shared), told)
+        await worker.run(socket.socket(fileno=control))
+
+    uvloop.run(run())
 
 
 class _TellingMark(DurableMark):

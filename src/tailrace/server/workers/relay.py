@@ -26,6 +26,7 @@ from tailrace.server.workers.frames import (
 
 MAX_IDLE = 32  # connections that a worker keeps for later requests
 BACKLOG = 1024
+CONNECT_AGAIN_S = 0.01
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +94,22 @@ class Relay:
         connection = socket.socket(socket.AF_UNIX)
         connection.setblocking(False)
         try:
-            with _reachable(self._directory, self._name) as path:
-                await asyncio.get_running_loop().sock_connect(connection, path)
+            await self._connect(connection)
             return Frames(RELAY, *await asyncio.open_unix_connection(sock=connection))
-        except OSError as error:
+        except BaseException:
             connection.close()
-            raise MainGone(f"the main process does not answer: {error.strerror}") from error
+            raise
+
+    async def _connect(self, connection: socket.socket) -> None:
+        with _reachable(self._directory, self._name) as path:
+            while True:
+                try:
+                    await asyncio.get_running_loop().sock_connect(connection, path)
+                    return
+                except BlockingIOError:  # more wait to be accepted than may
+                    await asyncio.sleep(CONNECT_AGAIN_S)
+                except (FileNotFoundError, ConnectionError) as error:
+                    raise MainGone("the main process does not answer") from error
 
     def _keep(self, frames: Frames[RelayFrame]) -> None:
         if len(self._idle) < MAX_IDLE:
