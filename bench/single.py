@@ -29,9 +29,10 @@ from tailrace.log import frames
 from tailrace.parsing import Limits, TimeRule, parse_json
 from tailrace.query import ReferenceData
 from tailrace.server.asgi import Message, Scope
-from tailrace.server.build import Server, build
+from tailrace.server.build import build
 from tailrace.server.listener import listening
 from tailrace.server.metrics import Metrics
+from tailrace.server.parts import Server
 from tailrace.server.serve import tune_garbage_collector
 from tailrace.server.settings import SCHEMA
 from tailrace.server.stores import Stores, close_stores, open_stores, replay

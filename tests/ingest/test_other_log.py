@@ -133,7 +133,8 @@ def test_only_the_module_that_opens_the_log_knows_which_one_it_is() -> None:
     }
 
     assert of_files == {
-        "server/stores.py": {"LocalLog", "FileCalls"},
+        "server/log_opening.py": {"LocalLog", "FileCalls"},
+        "server/stores.py": {"LocalLog"},  # of workers, whose logs it replays and closes
         "server/doctor.py": {"segments", "FileCalls"},  # which reads the files of a server that does not start
     }
 

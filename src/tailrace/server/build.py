@@ -1,13 +1,10 @@
 """Construction of a server: its parts on top of the open stores, connected to one another and not yet running."""
 
 import asyncio
-import shutil
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-
-from msgspec import Struct
 
 from tailrace import api
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
@@ -21,15 +18,17 @@ from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import NotificationSender, Runner
 from tailrace.processes import Spawner
 from tailrace.protocols.doors import otlp
-from tailrace.query import Engine, Interrupt, ReferenceData
+from tailrace.query import ReferenceData
 from tailrace.server.app import ServerApplication
 from tailrace.server.asgi import Application
 from tailrace.server.engines import lookup_engine, query_engine, spreader_of, warm_up
+from tailrace.server.figures import server_figures
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.layout import WORKER_LOGS_DIRECTORY
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
-from tailrace.server.metrics import CacheFigures, Gauges, Metrics, exposition
+from tailrace.server.metrics import Metrics
+from tailrace.server.parts import Queries, Server
 from tailrace.server.readiness import health
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.server.request_body import RequestBacklog
@@ -40,40 +39,12 @@ from tailrace.server.single_sign_on import single_sign_on
 from tailrace.server.stores import Stores
 from tailrace.server.streams.listeners import StreamContext, StreamListeners, port_connections
 from tailrace.server.streams.sockets import DoorSocket
-from tailrace.server.workers.frames import Figures
 from tailrace.server.workers.pool import WorkerPool, WorkerSockets
 from tailrace.server.workers.shared import SharedState
 from tailrace.tail import Tails
 
 PARSE_THREADS = 2
 QUERY_THREADS_PER_SLOT = 4
-
-
-class Queries(Struct, frozen=True, eq=False):
-    """The parts that run queries."""
-
-    engine: Engine
-    threads: ThreadPoolExecutor
-    running: set[Interrupt]  # of the running queries
-    query_limiter: ConcurrencyLimiter
-    tails: Tails
-    lookups: Lookups
-
-
-class Server(Struct, frozen=True, eq=False):
-    """The parts of a server."""
-
-    settings: Settings
-    stores: Stores
-    queries: Queries
-    service: LogIngestService
-    runner: Runner  # of monitors
-    http: HttpServer | WorkerPool
-    workers: WorkerPool | None  # the same, where there are any
-    streams: StreamListeners
-    hold: AnswerHold
-    metrics: Metrics
-    url: str
 
 
 def build(
@@ -112,7 +83,7 @@ def build(
         service,
         runner,
         health=lambda: health(server, stopping),
-        metrics=lambda: _exposition(server),
+        metrics=lambda: server_figures(server),
         refusals=refusals,
     )
     recorder = Recorder(
@@ -132,22 +103,35 @@ def build(
     connections = max_connections(max_open_files, ports * most)
     pool: WorkerPool | None = None
     if workers is not None and spawner is not None:
-        pool = WorkerPool(
-            settings=settings,
-            data=stores.data,
-            logs={name: stores.data / WORKER_LOGS_DIRECTORY / name for name in stores.workers},
-            spawner=spawner,
-            sockets=workers,
-            connections=connections,
-            lake=stores.lake,
-            shared=SharedState.make(len(stores.workers)),
-            recorder=recorder,
-            tails=queries.tails,
-        )
-        stores.database.revision = pool.shared.access
+        pool = _worker_pool(settings, stores, spawner, workers, connections, recorder, queries.tails)
     http = pool or HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=connections)
     server = Server(settings, stores, queries, service, runner, http, pool, streams, hold, metrics, url)
     return server
+
+
+def _worker_pool(
+    settings: Settings,
+    stores: Stores,
+    spawner: Spawner,
+    sockets: WorkerSockets,
+    connections: int,
+    recorder: Recorder,
+    tails: Tails,
+) -> WorkerPool:
+    pool = WorkerPool(
+        settings=settings,
+        data=stores.data,
+        logs={name: stores.data / WORKER_LOGS_DIRECTORY / name for name in stores.workers},
+        spawner=spawner,
+        sockets=sockets,
+        connections=connections,
+        lake=stores.lake,
+        shared=SharedState.make(len(stores.workers)),
+        recorder=recorder,
+        tails=tails,
+    )
+    stores.database.revision = pool.shared.access
+    return pool
 
 
 def connection_ports(settings: Settings, doors: Sequence[DoorSocket]) -> int:
@@ -242,57 +226,4 @@ def _application(
         hold=hold,
         is_idempotent=settings.idempotency.window_s > 0,
         console=Console(Assets()) if settings.console.enabled else None,
-    )
-
-
-async def _exposition(server: Server) -> bytes:
-    """Return what is counted and measured, by all processes together, for Prometheus."""
-    if server.workers is None:
-        return exposition(server.metrics, _gauges(server, []))
-    figures = await server.workers.figures()
-    total = Metrics()
-    total.add(server.metrics)
-    server.workers.add_metrics(total)
-    return exposition(total, _gauges(server, figures))
-
-
-def _gauges(server: Server, figures: Sequence[Figures]) -> Gauges:
-    stores, hold, engine, runner = server.stores, server.hold, server.queries.engine, server.runner
-    log, lake, limiter = stores.log, stores.lake, server.queries.query_limiter
-    damage = [*log.damage, *(each for left in stores.worker_logs.values() for each in left.damage)]
-    if server.workers is not None:
-        damage += server.workers.damage
-    lag = lake.lag()
-    return Gauges(
-        free_disk_bytes=shutil.disk_usage(stores.data).free,
-        uncommitted_events=lag.events,
-        uncommitted_age_s=lag.age_s,
-        running_queries=limiter.running,
-        waiting_queries=limiter.waiting,
-        log_bytes=log.size_bytes + sum(each.log_bytes for each in figures),
-        log_damage=len(damage),
-        log_missing_positions=sum(gap.missing_positions for gap in damage),
-        unavailable_datasets=len(lake.unavailable()),
-        backlog_bytes=lake.backlog_bytes,
-        uncommitted_bytes=lake.uncommitted_bytes,
-        held_answers=hold.waiting + sum(each.held_answers for each in figures),
-        answers_held=hold.held + sum(each.answers_held for each in figures),
-        answers_held_s=hold.held_s + sum(each.answers_held_s for each in figures),
-        commits=lake.commits,
-        commit_failures=lake.commit_failures,
-        shred_failures=lake.shred_failures,
-        set_aside=lake.set_aside,
-        damaged_files=lake.damaged_files(),
-        maintenance=lake.maintenance,
-        caches={
-            name: CacheFigures(cache.bytes, cache.hits, cache.misses)
-            for name, cache in (
-                ("metadata", engine.row_groups),
-                ("answers", engine.answers),
-                *([("files", lake.catalog.cache)] if lake.catalog.cache is not None else ()),
-            )
-        },
-        monitor_runs=runner.runs,
-        notifications=runner.notifications,
-        connections=server.streams.connections(),
     )

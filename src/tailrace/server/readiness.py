@@ -3,22 +3,19 @@
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tailrace.api.services import ServerHealth
 from tailrace.lake import Lake
 from tailrace.query import Engine
 from tailrace.server.layout import LOG_DIRECTORY
+from tailrace.server.parts import Server
 from tailrace.storage.faults import reason_of
-
-if TYPE_CHECKING:
-    from tailrace.server.build import Server
 
 PROBE_FILE = "probe"
 FAULTS_LISTED = 3  # of datasets; the others are a number
 
 
-async def health(server: "Server", stopping: asyncio.Event) -> ServerHealth:
+async def health(server: Server, stopping: asyncio.Event) -> ServerHealth:
     """Return whether the server, its workers, its log's disk, its tables and its query engine work."""
     service, stores, engine = server.service, server.stores, server.queries.engine
     if stopping.is_set():

@@ -25,7 +25,7 @@ from tailrace.protocols.registry import STREAM_DOORS
 from tailrace.query import ReferenceData
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
-from tailrace.server.build import Server, build, connection_ports
+from tailrace.server.build import build, connection_ports
 from tailrace.server.data_directory import locked, refuse, remove_address, write_address
 from tailrace.server.engines import check_dask, fork_spawner, reference_data_of
 from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
@@ -33,6 +33,7 @@ from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.layout import RELAY_SOCKET
 from tailrace.server.listener import listening_alike
 from tailrace.server.metrics import Metrics
+from tailrace.server.parts import Server
 from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
 from tailrace.server.streams.listeners import port_connections

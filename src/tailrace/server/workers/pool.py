@@ -139,7 +139,10 @@ class WorkerPool:
                 worker.frames.put(Stop())
 
     async def open(self, positions: Mapping[str, int]) -> None:
-        """Accept events from now on, as the logs are replayed up to these positions; return once every worker does."""
+        """Accept events from now on, as the logs are replayed up to these positions; return once every worker does.
+
+        One that does not in time is started again and again, which `fault` tells.
+        """
         followed = []
         for worker in self._workers:
             subscription = self._subscriptions[worker.name] = self._lake.subscribe(worker.name)
@@ -157,8 +160,10 @@ class WorkerPool:
         self.shared.is_open = True
         for worker in self._workers:
             self._open_log(worker)
-        async with asyncio.timeout(DRAIN_TIMEOUT_S):
-            await asyncio.gather(*(worker.has_served.wait() for worker in self._workers))
+        serving = [asyncio.create_task(worker.has_served.wait()) for worker in self._workers]
+        _, late = await asyncio.wait(serving, timeout=DRAIN_TIMEOUT_S)
+        for task in late:
+            task.cancel()
 
     def close(self) -> None:
         """End what is left of the workers, and deliver what is durable in their logs. May block."""

@@ -18,7 +18,7 @@ from tailrace.access import Access
 from tailrace.events.outcome import Refusal
 from tailrace.ingest.answer_hold import AnswerHold
 from tailrace.ingest.worker_service import KnownDataset, KnownDatasets, WorkerIngestService
-from tailrace.log import DurableMark, FileCalls, LocalLog, Subscription, deliver_nothing
+from tailrace.log import DurableMark, Log
 from tailrace.log.mark import Extent
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.server import logs
@@ -28,6 +28,7 @@ from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, raise_descriptor_limit
 from tailrace.server.layout import RELAY_SOCKET
 from tailrace.server.listener import LISTEN_BACKLOG
+from tailrace.server.log_opening import open_worker_log
 from tailrace.server.metrics import Metrics
 from tailrace.server.recorder import Recorder, Refusals
 from tailrace.server.request_body import RequestBacklog
@@ -129,7 +130,7 @@ class _Worker:
             shared, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=lambda: self._is_stopping
         )
         self._passing = PassingApplication(self._relay, shared)
-        self._log: LocalLog | None = None
+        self._log: Log | None = None
         self._service: WorkerIngestService | None = None
         self._fault = ""
 
@@ -170,14 +171,13 @@ class _Worker:
 
     async def _open(self, floor: int, frames: Frames[ControlFrame]) -> None:
         """Open the log, and answer from then on."""
-        subscription = Subscription(deliver_nothing, floor=floor)
         self._log = await asyncio.to_thread(
-            LocalLog.open,
-            self._setup.log,
+            open_worker_log,
             self._settings.log,
-            subscription=subscription,
-            calls=FileCalls(fdatasync=self._metrics.flushes.timed(os.fdatasync)),
+            self._setup.log,
+            floor=floor,
             mark=self._mark,
+            flushes=self._metrics.flushes,
         )
         self._service = WorkerIngestService(
             loop=asyncio.get_running_loop(),

@@ -172,11 +172,11 @@ class RelayServer:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
         frames: Frames[RelayFrame] = Frames(RELAY, reader, writer)
-        exchange: _Exchange | None = None
+        exchange: _PassedRequest | None = None
         try:
             while (frame := await frames.read()) is not None:
                 if isinstance(frame, Begin):
-                    exchange = _Exchange(frames)
+                    exchange = _PassedRequest(frames)
                     self._start(self._answer(frame, exchange))
                 elif isinstance(frame, DatasetAsked):
                     frames.put(self._dataset(frame.name))
@@ -189,7 +189,7 @@ class RelayServer:
                 exchange.close()
             frames.close()
 
-    async def _answer(self, begin: Begin, exchange: "_Exchange") -> None:
+    async def _answer(self, begin: Begin, exchange: "_PassedRequest") -> None:
         try:
             await self._application(_scope(begin), exchange.receive, exchange.send)
         finally:
@@ -202,7 +202,7 @@ class RelayServer:
         task.add_done_callback(self._answering.discard)
 
 
-class _Exchange:
+class _PassedRequest:
     """The messages of one request."""
 
     def __init__(self, frames: Frames[RelayFrame]) -> None:
