@@ -24,7 +24,7 @@ from tailrace.storage.object_files import ObjectFiles, open_s3
 BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9, keep_removed_s=0))
 MIB = 1024 * 1024
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.store]
 
 
 class Place:

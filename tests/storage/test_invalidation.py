@@ -84,3 +84,24 @@ def test_a_change_of_another_server_empties_the_cache(location: Path | str, tmp_
 
         assert [other.get() for _ in range(3)] == [["a"]] * 3
         assert other.reads == 2
+
+
+class Revision:
+    """A number that processes would share."""
+
+    number = 0
+
+    def advance(self) -> None:
+        self.number += 1
+
+
+def test_a_change_of_another_process_empties_the_cache_and_the_database_is_asked_only_then(tmp_path: Path) -> None:
+    revision = Revision()
+    with Database.open(tmp_path / "tailrace.db") as main, Database.opened(tmp_path / "tailrace.db", revision) as other:
+        main.revision = revision
+        changed, read = Names(main), Names(other)
+        assert [read.get() for _ in range(3)] == [[], [], []]
+        changed.add("a")
+        assert [read.get() for _ in range(3)] == [["a"]] * 3
+        assert read.reads == 2
+        assert changed.get() == ["a"]
