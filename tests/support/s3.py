@@ -226,6 +226,8 @@ def _send(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str],
             handler.send_header(name, value)
     handler.send_header("Content-Length", length or str(len(content)))
     handler.end_headers()
+    if handler.command == "HEAD":
+        return  # a body would be read as the beginning of the next answer
     try:
         handler.wfile.write(content)
     except OSError:
