@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from support.rounds import rounds
 from support.s3 import Proxy, S3Server
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def test_a_server_that_is_killed_at_any_request_loses_and_doubles_nothing(
     server.create("logs")
     assert server.ingest("logs", [{"n": 0}]).status_code == 200
     sent = 1
-    for step in range(rounds(STEPS)):
+    for step in range(when == "after", STEPS, 2):  # every other one: a start with a store takes a second
         killing = Killing(server, step)
         proxy.reset()
         proxy.fault = killing if when == "before" else proxy.fault
