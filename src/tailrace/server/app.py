@@ -40,6 +40,7 @@ HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9
 CACHED_HOSTS = 4096
 CACHED_HOST_BYTES = 256
 
+READING = ("GET", "HEAD")  # of which a browser's may be for the console where a protocol has the path too
 KEPT = "tailrace.kept"  # of a scope: the body of a request that may have to be passed on
 
 AnswerHeaders = tuple[tuple[bytes, bytes], ...]
@@ -76,17 +77,18 @@ class ServerApplication:
         service: IngestService,
         options: Mapping[str, Any],
         metrics: Metrics,
-        api: Application | None,
+        api: Application,
         router: Router,
         request_backlog: RequestBacklog,
         response_backlog: ResponseBacklog,
         hold: AnswerHold,
         is_idempotent: bool = True,
         console: Console | None = None,
+        is_worker: bool = False,
     ) -> None:
         """Take the `options` of the protocols by name; with `is_idempotent` idempotency keys count.
 
-        Without an `api` this is a worker: what is not for a route of a protocol, or has a key, raises PassedOn.
+        A worker raises PassedOn for what is not sent to a route of a protocol, or has a key.
         """
         self._service = service
         self._options = options
@@ -98,6 +100,7 @@ class ServerApplication:
         self._hold = hold
         self._origins = cross_origin(router.protocols)
         self._is_idempotent = is_idempotent
+        self._is_worker = is_worker
         self._console = console
         self._sound_hosts: set[bytes] = set()  # values of Host that are known to be sound
 
@@ -165,9 +168,7 @@ class ServerApplication:
     async def _respond(self, exchange: _Exchange, fault: TailraceError | None) -> str:
         """Answer; return what the answer's duration is counted under, nothing where it is not."""
         match, method = exchange.match, exchange.scope["method"]
-        if self._api is None and (
-            fault is not None or exchange.outcome.idempotency is not None or method not in match.handlers
-        ):
+        if self._is_worker and (fault is not None or not _is_plain(exchange)):
             raise PassedOn
         console = self._console_of(exchange) if fault is None else None
         if console is not None:
@@ -182,8 +183,6 @@ class ServerApplication:
             handler = _unrouted_handler(match, method)
         if handler is None:
             exchange.outcome.protocol = API
-            if self._api is None:
-                raise PassedOn
             await self._call(self._api, exchange, self._origins.answer(match.path))
             return "" if match.path.startswith(TAIL) else API  # a tail lasts as long as its client reads
         request = self._request(exchange)
@@ -244,7 +243,7 @@ class ServerApplication:
 
     def _reader(self, exchange: _Exchange) -> Callable[[], Awaitable[bytes]]:
         """Return what reads the body."""
-        if self._api is None:
+        if self._is_worker:
             return partial(self._read_kept, exchange)
         return exchange.body.read if exchange.outcome.idempotency is None else partial(self._read_identified, exchange)
 
@@ -294,6 +293,12 @@ class ServerApplication:
             headers += ((b"content-type", response.content_type), (b"content-length", b"%d" % len(response.body)))
         await exchange.send({"type": "http.response.start", "status": response.status, "headers": headers})
         await exchange.send({"type": "http.response.body", "body": response.body, "more_body": False})
+
+
+def _is_plain(exchange: _Exchange) -> bool:
+    """Return whether a request sends something to a route of a protocol, and has no key; what is asked for is not."""
+    method = exchange.scope["method"]
+    return method not in READING and method in exchange.match.handlers and exchange.outcome.idempotency is None
 
 
 def _length(headers: Headers) -> int:

@@ -184,6 +184,14 @@ def test_what_was_refused_and_counted_by_any_worker_is_told_by_the_server(many: 
     wait_until(lambda: refused() == 2 * WORKERS)
 
 
+def test_a_browser_gets_the_console_and_others_what_a_protocol_has_at_its_path(many: "Server") -> None:
+    for _ in range(2 * WORKERS):
+        page = fresh(many, "GET", "/", headers={"Accept": "text/html"})
+        assert page.headers["content-type"].startswith("text/html"), page.text
+        assert fresh(many, "GET", "/").json()["tagline"] == "You Know, for Search"
+        assert fresh(many, "HEAD", "/").status_code == 200
+
+
 def test_a_tail_has_the_events_of_every_worker(many: "Server") -> None:
     name = many.create("w-tail")
     seen: list[int] = []

@@ -13,6 +13,11 @@ from tailrace.server.workers.shared import SharedState
 logger = logging.getLogger(__name__)
 
 
+async def pass_on_all(scope: Scope, receive: Receive, send: Send) -> None:
+    """Raise PassedOn: the API is the main process's."""
+    raise PassedOn
+
+
 class PassingApplication:
     """Answers with an application, which raises PassedOn before it has answered or stored anything."""
 

@@ -48,7 +48,7 @@ from tailrace.server.workers.frames import (
     Serving,
     Stop,
 )
-from tailrace.server.workers.passing import PassingApplication
+from tailrace.server.workers.passing import PassingApplication, pass_on_all
 from tailrace.server.workers.relay import Relay
 from tailrace.server.workers.shared import SharedState
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
@@ -204,7 +204,8 @@ class _Worker:
             service=service,
             options=settings.protocols,
             metrics=self._metrics,
-            api=None,
+            api=pass_on_all,
+            is_worker=True,
             router=router_of(settings, self._access),
             request_backlog=RequestBacklog(replace(settings.request_body, receive_backlog_bytes=receive_bytes)),
             response_backlog=ResponseBacklog(settings.response_body),
