@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 from msgspec import Struct
 
@@ -16,12 +16,10 @@ from tailrace.events import (
     OpenDataset,
     ParsedBatch,
     Receipt,
-    Rejection,
     TailraceError,
 )
 from tailrace.events.declarations import DeclaredFields
 from tailrace.events.outcome import RequestOutcome
-from tailrace.events.upserts import Merge, Upsert
 from tailrace.ingest.appender import Appender
 from tailrace.ingest.offloader import Offloader, OffloadingService
 from tailrace.ingest.service import IngestCounters, Labels, check_backlog
@@ -212,54 +210,18 @@ class WorkerIngestService(OffloadingService):
             outcome.reject(parsed.rejections)
         return Receipt(parsed.count, parsed.rejections, parsed.processed_bytes, position)
 
-    async def ingest_part(
-        self,
-        parsed: ParsedBatch,
-        dataset: OpenDataset,
-        outcome: RequestOutcome,
-        *,
-        received_ns: int,
-        labels: Labels,
-    ) -> Receipt:
+    async def ingest_part(self, *_: Any, **__: Any) -> NoReturn:
         """Raise PassedOn: what is stored of a request in part is remembered in one memory."""
         raise PassedOn
 
-    async def keep_part(
-        self,
-        receipt: Receipt,
-        parsed: ParsedBatch,
-        dataset: OpenDataset,
-        outcome: RequestOutcome,
-        *,
-        received_ns: int,
-        labels: Labels,
-    ) -> None:
+    async def keep_part(self, *_: Any, **__: Any) -> None:
         """Do nothing: a request with one batch stored it or did not."""
 
-    async def ingest_once(
-        self,
-        parsed: ParsedBatch,
-        ids: Sequence[str | None],
-        dataset: OpenDataset,
-        outcome: RequestOutcome,
-        *,
-        id_field: str,
-        window_s: float,
-        received_ns: int,
-        labels: Labels,
-    ) -> Receipt:
+    async def ingest_once(self, *_: Any, **__: Any) -> NoReturn:
         """Raise PassedOn: ids are remembered in one memory."""
         raise PassedOn
 
-    async def upsert(
-        self,
-        upserts: Sequence[Upsert],
-        merge: Merge,
-        dataset: OpenDataset,
-        outcome: RequestOutcome,
-        *,
-        received_ns: int,
-    ) -> list[Rejection]:
+    async def upsert(self, *_: Any, **__: Any) -> NoReturn:
         """Raise PassedOn: states are merged in one memory."""
         raise PassedOn
 
