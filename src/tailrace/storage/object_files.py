@@ -5,22 +5,23 @@ told in words.
 """
 
 import logging
-import os
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import S3Store
 
 from tailrace.storage.faults import ObjectStoreFault, reason_in
+from tailrace.storage.s3 import s3_store
 
-CONNECT_TIMEOUT_S = 5
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 READ_TIMEOUT_S = 15  # without a byte of the answer
 REQUEST_TIMEOUT_S = 600  # of one request, with a file of 128 MiB in it
 RETRIES = 6  # of a request that fails, with pauses that double
@@ -29,8 +30,6 @@ RETRY_TIMEOUT_S = 20  # from the first request on, after which there is no furth
 CHUNK_BYTES = 4 * 1024 * 1024
 TRANSFERS = 16  # of several files at the same time
 PROBE = "_tailrace/probe-"
-
-_TRUE = frozenset({"1", "true", "on", "yes", "y"})  # as obstore reads a variable of the environment
 
 logger = logging.getLogger(__name__)
 
@@ -154,31 +153,21 @@ class ObjectFiles:
 
 
 def open_s3(url: str, *, retries: int | None = None) -> ObjectFiles:
-    """Open the store at a URL `s3://bucket/prefix`, with endpoint, region and credentials of the environment (AWS_*).
+    """Open the store at a URL `s3://bucket/prefix`; see `s3_store`.
 
-    A request that fails is sent again at most `retries` times, or `RETRIES`. Nothing is asked of the store yet. Raise
-    ValueError for a URL or an environment that makes no store.
+    A request that fails is sent again at most `retries` times, or `RETRIES`.
     """
     url = url.rstrip("/")
-    try:
-        store = S3Store.from_url(
-            url,
-            client_options={
-                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-                "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
-                "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
-                # Which the library reads from the environment only where it is given no options.
-                "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in _TRUE,
-            },
-            retry_config={
-                "max_retries": RETRIES if retries is None else retries,
-                "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
-                "backoff": {"max_backoff": timedelta(seconds=MAX_PAUSE_S)},
-            },
-        )
-    except (BaseError, ValueError, OSError) as error:
-        raise ValueError(f"{url} is no object store: {str(error).splitlines()[0]}") from error
-    return ObjectFiles(store, url)
+    timeouts: ClientConfig = {
+        "read_timeout": timedelta(seconds=READ_TIMEOUT_S),
+        "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
+    }
+    again: RetryConfig = {
+        "max_retries": RETRIES if retries is None else retries,
+        "retry_timeout": timedelta(seconds=RETRY_TIMEOUT_S),
+        "backoff": {"max_backoff": timedelta(seconds=MAX_PAUSE_S)},
+    }
+    return ObjectFiles(s3_store(url, timeouts, again), url)
 
 
 @contextmanager

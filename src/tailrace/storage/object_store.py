@@ -1,24 +1,24 @@
 """Files in an object store, by URL: put under a new name or over an old one, read, listed and deleted."""
 
 import logging
-import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 from msgspec import Struct
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import S3Store
 
 from tailrace.events import StorageUnavailable, TailraceError
 from tailrace.storage.faults import reason_in
+from tailrace.storage.s3 import s3_store
 
-CONNECT_TIMEOUT_S = 5
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
+
 REQUEST_TIMEOUT_S = 10  # of one request, its body included
 RETRY_AFTER_S = 5
 LISTED_AT_ONCE = 1000  # most names that S3 lists, or deletes, in one request
-_TRUE = frozenset({"1", "true", "on", "yes", "y"})  # as obstore reads a variable of the environment
 
 logger = logging.getLogger(__name__)
 
@@ -135,24 +135,10 @@ class ObjectStore:
 
 
 def open_s3(url: str) -> ObjectStore:
-    """Open the store at a URL `s3://bucket/prefix`, with endpoint, region and credentials of the environment (AWS_*).
-
-    Nothing is asked of it yet. Raise ValueError for a URL or an environment that makes no store.
-    """
-    try:
-        store = S3Store.from_url(
-            url,
-            client_options={
-                "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
-                "timeout": timedelta(seconds=REQUEST_TIMEOUT_S),
-                # Which the library reads from the environment only where it is given no options.
-                "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in _TRUE,
-            },
-            retry_config={"max_retries": 0},  # whoever repeats a put has to know that it did
-        )
-    except (BaseError, ValueError, OSError) as error:
-        raise ValueError(f"{url} is no object store: {str(error).splitlines()[0]}") from error
-    return ObjectStore(store, url.rstrip("/"))
+    """Open the store at a URL `s3://bucket/prefix`; see `s3_store`. No request is repeated."""
+    timeouts: ClientConfig = {"timeout": timedelta(seconds=REQUEST_TIMEOUT_S)}
+    # Whoever repeats a put has to know that it did.
+    return ObjectStore(s3_store(url, timeouts, {"max_retries": 0}), url.rstrip("/"))
 
 
 def _unavailable(error: Exception) -> ObjectStoreUnavailable:
