@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from distributed import LocalCluster
 
+from bench import compare
 from tailrace.events import Batch
 from tailrace.lake import Lake, LakeSettings, table_root
 from tailrace.query import AplRequest, DuckDB, QueryLimits, run_apl
@@ -27,7 +28,6 @@ FIRST_NS = 1_700_000_000_000_000_000
 BATCH_EVENTS = 100_000
 COMMIT_EVENTS = 500_000
 ROUNDS = 3
-CLOCK_HZ = os.sysconf("SC_CLK_TCK")
 
 QUESTIONS = {
     "groups": "logs | where ms > 20 | summarize count(), sum(ms), avg(ms) by host, status",
@@ -84,30 +84,7 @@ def _width(spreader: DaskSpreader) -> int:
 
 def cpu_s(pids: list[int]) -> float:
     """Return the CPU time of this process, and of others with all that they started."""
-    total = time.process_time()
-    parents = _parents()
-    for pid in parents:
-        above = pid
-        while above > 1 and above not in pids:
-            above = parents.get(above, 0)
-        if above in pids:
-            total += _own_cpu_s(pid)
-    return total
-
-
-def _parents() -> dict[int, int]:
-    found = {}
-    for directory in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            found[int(directory.name)] = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
-    return found
-
-
-def _own_cpu_s(pid: int) -> float:
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / CLOCK_HZ
-    return 0.0
+    return time.process_time() + sum(map(compare.cpu_s, pids))
 
 
 def measured(ask: Callable[[], object], pids: list[int]) -> tuple[float, float]:

@@ -130,7 +130,7 @@ def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
 def worker(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
     """Run parts of large queries, which a server with the same settings gives by its Dask scheduler, until SIGTERM."""
     settings, _ = _load(config, flags)
-    from tailrace.server.worker import run_worker
+    from tailrace.server.query_worker import run_worker
 
     try:
         run_worker(settings)
