@@ -4,7 +4,6 @@ python -m bench.spread [--events 10000000]    the best of three of each; the wor
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
