@@ -108,9 +108,9 @@ async def vacuum(request: Request, services: Services, grant: Grant) -> Response
 def _vacuum(services: Services, name: str) -> Vacuumed:
     lake = services.lake
     lake.commit_now(name)
-    before = len(lake.snapshot(name).files)
+    before = len(services.snapshot(name).files)
     lake.compact(name)
-    after = len(lake.snapshot(name).files)
+    after = len(services.snapshot(name).files)
     return Vacuumed(before, after, lake.sweep(name))
 
 

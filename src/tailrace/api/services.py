@@ -18,7 +18,7 @@ from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.outcome import Refusal
-from tailrace.lake import Lake, Snapshot
+from tailrace.lake import DatasetStore, Snapshot
 from tailrace.monitors import MonitorStore, Notification, Notifier
 from tailrace.protocols import axiom
 from tailrace.protocols.http import Protocol
@@ -52,7 +52,7 @@ class Services(Struct, frozen=True, eq=False):
     """The parts of the server that handlers use."""
 
     access: Access
-    lake: Lake
+    lake: DatasetStore
     engine: Engine
     query_threads: Executor
     running: set[Interrupt]  # of the queries under way

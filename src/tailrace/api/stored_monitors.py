@@ -13,7 +13,7 @@ from tailrace.api.field_store import FieldStore
 from tailrace.api.services import Services
 from tailrace.api.views import find_view
 from tailrace.events import DatasetUnavailable
-from tailrace.lake import Lake
+from tailrace.lake import DatasetStore
 from tailrace.monitors import Monitor, MonitorQuery, Notifier, ScheduledMonitor
 from tailrace.query import AplRequest, AplResult, Engine, Interrupt, run_apl
 from tailrace.query.compile.notes import message_code
@@ -49,7 +49,7 @@ class MonitorSources(Struct, frozen=True, eq=False):
 
     documents: DocumentStore
     fields: FieldStore
-    lake: Lake
+    lake: DatasetStore
     engine: Engine
     running: set[Interrupt]  # of the queries under way
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from tailrace.events.declarations import DeclaredFields
-from tailrace.lake import Lake
+from tailrace.lake import DatasetStore
 
 AddMapFields = Callable[[str, Sequence[str]], None]
 """Adds to the map fields of a dataset those of these names that it does not have."""
@@ -16,7 +16,7 @@ Run = Callable[[Callable[[], None]], Awaitable[None]]
 class Declarations:
     """What is declared of the fields of a lake's datasets."""
 
-    def __init__(self, lake: Lake, add_map_fields: AddMapFields, run: Run) -> None:
+    def __init__(self, lake: DatasetStore, add_map_fields: AddMapFields, run: Run) -> None:
         self._lake = lake
         self._add_map_fields = add_map_fields
         self._run = run

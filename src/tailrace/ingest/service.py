@@ -52,7 +52,7 @@ from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.offloader import Offloader, OffloadingService
 from tailrace.ingest.partial_deliveries import PartialDeliveries, StoredPart
 from tailrace.ingest.upserts import UpsertStore
-from tailrace.lake import AUDIT_KIND, Lake
+from tailrace.lake import AUDIT_KIND, DatasetStore
 from tailrace.log import Log
 from tailrace.parsing import Limits
 from tailrace.query import CurrentState, Engine, StoredValue, current_states, stored_values
@@ -104,7 +104,7 @@ class LogIngestService(OffloadingService):
         *,
         loop: asyncio.AbstractEventLoop,
         log: Log,
-        lake: Lake,
+        lake: DatasetStore,
         access: Access,
         sessions: Sessions,
         limits: Limits,

@@ -6,6 +6,7 @@ from tailrace.events.lazy import lazy_imports
 
 if TYPE_CHECKING:
     from tailrace.lake.catalog import AUDIT_KIND, Catalog, DatasetInfo, check_name
+    from tailrace.lake.dataset_store import DatasetStore
     from tailrace.lake.lake import Lake
     from tailrace.lake.lines import events_as_rest
     from tailrace.lake.local_catalog import LocalCatalog, table_root
@@ -36,6 +37,7 @@ __all__ = [
     "Catalog",
     "DataFile",
     "DatasetInfo",
+    "DatasetStore",
     "Deletion",
     "FieldsView",
     "HotTable",
