@@ -97,12 +97,18 @@ class Database:
         So what is read in it before something is written still holds when that is written: the body that is changed,
         that a name is free, that a limit is not reached.
         """
+        with self.updating() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
+            yield connection
+
+    @contextmanager
+    def updating(self) -> Iterator[Connection]:
+        """Begin a transaction that waits for no other, but where both change the same row, or the file is SQLite's."""
         with self._engine.begin() as connection:
             if connection.dialect.name == "sqlite":
                 # Python's driver begins a transaction before a change of rows only, not before one of tables.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            elif connection.dialect.name == "postgresql":
-                connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK)))
             yield connection
 
 

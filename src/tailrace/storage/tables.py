@@ -24,6 +24,7 @@ from sqlalchemy import (
 MAX_NAME_LENGTH = 256  # characters of a name
 MAX_DESCRIPTION_LENGTH = 4096  # characters of a description
 MAX_DATASET_NAME_LENGTH = 128  # characters of a dataset's name
+MAX_NODE_NAME_LENGTH = 40  # characters
 MAX_VIRTUAL_FIELD_NAME_LENGTH = 200  # characters
 
 
@@ -164,6 +165,28 @@ changes = Table(
     "changes",
     metadata,
     Column("number", BigInteger, nullable=False),  # of changes of what servers cache; the table has one row
+)
+
+# The nodes of a fleet. Times are the database's, in milliseconds since 1970.
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("name", String(MAX_NODE_NAME_LENGTH), primary_key=True),
+    Column("session", String(32), nullable=False),  # of the process that runs as the node
+    Column("role", String(16), nullable=False),
+    Column("url", String(512), nullable=False),  # of its HTTP server
+    Column("flight_url", String(512), nullable=False),  # of its Arrow Flight server, "" for none
+    Column("is_ready", Boolean, nullable=False),
+    Column("ready_since_ms", BigInteger, nullable=False),  # 0 where it is not
+    Column("expires_ms", BigInteger, nullable=False),
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("node", String(MAX_NODE_NAME_LENGTH), nullable=False),  # that has it, or had it last
+    Column("fence", BigInteger, nullable=False),  # rises whenever another process takes it
+    Column("expires_ms", BigInteger, nullable=False),
 )
 
 # Documents, fields, queries
