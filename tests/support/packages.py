@@ -65,7 +65,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "console",
         WHOLE,
     },
-    "cli": {"config", "server"},
+    "testing": {"events", "config", "processes", "access", "protocols", "server"},
+    "cli": {"config", "server", "testing"},
     "__main__": {"cli"},
 }
 

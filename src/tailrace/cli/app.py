@@ -44,6 +44,7 @@ COMMANDS: Mapping[str, Command] = {
     "audit": Command("audit", "audit"),
     "console": Command("console", "console"),
     "demo": Command("demo", "demo"),
+    "exec": Command("execute", "execute"),
 }
 COMPLETION_VARIABLE = "_TAILRACE_COMPLETE"
 

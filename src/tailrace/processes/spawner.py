@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -55,8 +55,10 @@ _encode = msgspec.msgpack.Encoder().encode
 class Spawner:
     """The server's side of the spawner. Thread-safe."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, variables: Mapping[str, str] | None = None) -> None:
+        """Take a connection to a spawner; the next one, should that end, is started with variables of its own."""
         self._connection = connection
+        self._variables = variables
         self._lock = threading.Lock()
         self._closed = False
 
@@ -71,9 +73,9 @@ class Spawner:
         return cls(ours)
 
     @classmethod
-    def started(cls) -> "Spawner":
-        """Start a spawner as a separate program."""
-        return cls(_start())
+    def started(cls, variables: Mapping[str, str] | None = None) -> "Spawner":
+        """Start a spawner as a separate program, with variables beside those of this process."""
+        return cls(_start(variables), variables)
 
     def fork(self, target: str, setup: bytes, descriptors: Sequence[int]) -> tuple[int, socket.socket]:
         """Return the process id of a new process, and a socket whose other end it has. Raise OSError.
@@ -115,7 +117,7 @@ class Spawner:
                     raise
                 logger.warning("the process that forks others has ended; another one is started")
                 self._connection.close()
-                self._connection = _start()
+                self._connection = _start(self._variables)
                 return self._exchange(request, descriptors)
 
     def _exchange(self, request: Fork | Kill | Ended, descriptors: Sequence[int]) -> int:
@@ -135,11 +137,17 @@ def _pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def _start() -> socket.socket:
+def _start(variables: Mapping[str, str] | None) -> socket.socket:
     ours, theirs = _pair()
     with theirs:
         command = [sys.executable, "-m", "tailrace.processes", str(theirs.fileno())]
-        subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **(variables or {})},
+        )
     return ours
 
 
