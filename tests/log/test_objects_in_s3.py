@@ -14,7 +14,7 @@ from support.s3 import Fault, Proxy, S3Server
 from tailrace.events import Batch, TailraceError
 from tailrace.log import DishonestStore, LogSettings, ObjectLog, Subscription, require_conditional_put
 from tailrace.log.damage import FoundDamage
-from tailrace.log.object_reading import read_datasets
+from tailrace.log.object_reading import fetch_end, read_datasets
 from tailrace.storage.object_store import open_s3
 
 FAULTS: tuple[Fault, ...] = ("slow down", "cut", "cut after it was done", "error after it was done", "late")
@@ -46,8 +46,10 @@ def test_a_log_on_s3_is_written_read_released_and_reopened(s3: S3Server, proxy: 
         ]
         assert not log.damage
         newest = store.listing("writer")[-2].name
-        assert [batch.dataset for _, batch in read_datasets(store, newest, {"b"}, FoundDamage())] == ["b"]
-        assert list(read_datasets(store, newest, {"a"}, FoundDamage())) == []
+        assert [batch.dataset for _, batch in read_datasets(store, fetch_end(store, newest), {"b"}, FoundDamage())] == [
+            "b"
+        ]
+        assert list(read_datasets(store, fetch_end(store, newest), {"a"}, FoundDamage())) == []
 
 
 def test_a_store_that_puts_over_objects_is_refused(s3: S3Server, proxy: Proxy) -> None:

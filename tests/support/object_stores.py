@@ -53,6 +53,10 @@ class FaultyStore(ObjectStore):
         self._arrive()
         return super().listing(directory, after)
 
+    def directories(self) -> list[str]:
+        self._arrive()
+        return super().directories()
+
     def delete(self, names: Any) -> None:
         self._arrive()
         super().delete(names)

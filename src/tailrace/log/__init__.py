@@ -7,6 +7,7 @@ from tailrace.events import Batch, TailraceError
 from tailrace.log.directory import LogWriteError
 from tailrace.log.local import LocalLog
 from tailrace.log.mark import MARK_BYTES, DurableMark
+from tailrace.log.object_following import ObjectLogFollower
 from tailrace.log.object_names import WriterFenced
 from tailrace.log.object_probe import DishonestStore, require_conditional_put
 from tailrace.log.objects import ObjectLog
@@ -30,6 +31,7 @@ __all__ = [
     "LogVersionError",
     "LogWriteError",
     "ObjectLog",
+    "ObjectLogFollower",
     "Positions",
     "Subscription",
     "WriterFenced",

@@ -30,6 +30,7 @@ from tailrace.log.segments import FILE_HEADER, SUFFIX, Damage, Window
 TRAILER_MAGIC = b"TAILINDX"
 _TRAILER_FIELDS = struct.Struct("<IIq")
 TRAILER = struct.Struct("<IIqI8s")
+WRITER_DIRECTORY = "writer"  # of the writer without a name; those of others follow it
 SESSION_DIGITS = 32  # hexadecimal
 END_BYTES = 64 * 1024  # read of an object at first, to find its index: of about a thousand datasets
 
@@ -66,6 +67,17 @@ class LogObject(Struct, frozen=True):
     def is_empty(self) -> bool:
         """Whether it has no batches, and only uses positions up."""
         return self.size_bytes == EMPTY_BYTES
+
+
+def directory_of(writer: str) -> str:
+    """Return the directory of a writer's objects."""
+    return f"{WRITER_DIRECTORY}-{writer}" if writer else WRITER_DIRECTORY
+
+
+def writer_of(directory: str) -> str | None:
+    """Return whose objects are in a directory; None where it is no writer's."""
+    first, _, writer = directory.partition("-")
+    return writer if first == WRITER_DIRECTORY else None
 
 
 def object_name(directory: str, first_position: int) -> str:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from tailrace.events import StorageUnavailable
 from tailrace.log.directory import MAX_GROUP_BATCHES
-from tailrace.log.object_format import LogObject, encode_object, first_position_of, object_name
+from tailrace.log.object_format import LogObject, directory_of, encode_object, first_position_of, object_name
 from tailrace.log.object_reading import fetch_end
 from tailrace.log.object_retry import retried
 from tailrace.storage.object_store import ObjectExists, ObjectMissing, ObjectStore, ObjectStoreUnavailable
@@ -43,7 +43,7 @@ class ObjectNames:
         self.session = session
         self.next_position = MIN_POSITION
         self._writer = writer
-        self._directory = f"writer-{writer}" if writer else "writer"
+        self._directory = directory_of(writer)
         self._timeout_s = timeout_s
         self._claimed_at: datetime | None = None  # by the store's clock
         self._proven_s = _clocks()  # when this process last knew that it owned the writer
@@ -223,7 +223,7 @@ class ObjectNames:
             return MIN_POSITION
         newest = found[-1]
         try:
-            end = fetch_end(self.store, newest.name)
+            end = fetch_end(self.store, newest.name).end
         except ObjectMissing as error:
             raise ObjectStoreUnavailable(f"the object store lists {newest.name}, and has it not") from error
         if end is None:

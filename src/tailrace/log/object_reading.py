@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from msgspec import Struct
+
 from tailrace.events import Batch
 from tailrace.log.damage import FoundDamage
 from tailrace.log.object_format import (
@@ -16,7 +18,7 @@ from tailrace.log.object_format import (
 )
 from tailrace.log.object_retry import retried
 from tailrace.log.segments import Damage
-from tailrace.storage.object_store import ObjectMissing, ObjectStore
+from tailrace.storage.object_store import ObjectMissing, ObjectStore, ObjectStoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ def read_objects(
     expected = 0  # position after the object before, where that is known
     for stored in objects:
         if expected and stored.first_position > max(expected, from_position):
-            found.add([_missing(max(expected, from_position), stored)])
+            found.add([missing(max(expected, from_position), stored)])
         expected = 0
         if stored.is_empty:  # what came behind it may have been released, where it has to stay
             continue
@@ -55,43 +57,52 @@ def read_objects(
         yield from read_object(stored.name, content, from_position, found)
 
 
+class FetchedEnd(Struct, frozen=True, eq=False):
+    """The end of an object, as far as it was fetched, from which its index is known."""
+
+    name: str
+    content: bytes  # the last bytes of the object
+    size_bytes: int  # of the object
+    end: ObjectEnd | None  # None where it is damaged
+
+
+def fetch_end(store: ObjectStore, name: str) -> FetchedEnd:
+    """Fetch as much of the end of an object as its index needs. Raise ObjectMissing, ObjectStoreUnavailable."""
+    content, size_bytes = store.read_end(name, END_BYTES)
+    needed = needed_end_bytes(content)
+    if needed > len(content):
+        content, size_bytes = store.read_end(name, needed)
+    return FetchedEnd(name, content, size_bytes, read_object_end(content, size_bytes))
+
+
 def read_datasets(
-    store: ObjectStore, name: str, datasets: Collection[str], found: FoundDamage, *, from_position: int = 0
+    store: ObjectStore, fetched: FetchedEnd, datasets: Collection[str], found: FoundDamage, *, from_position: int = 0
 ) -> Iterator[tuple[int, Batch]]:
     """Yield the batches of some datasets in an object, fetching little else; dataset by dataset, each in order.
 
-    Where the index is damaged, the whole object is read. Raise ObjectMissing, ObjectStoreUnavailable.
+    Where the index is damaged, the whole object is read. Raise ObjectMissing, ObjectStoreUnavailable, LogVersionError.
     """
-    end_bytes, size_bytes = _read_end(store, name)
-    end = read_object_end(end_bytes, size_bytes)
+    name, end = fetched.name, fetched.end
     if end is None:
         for position, batch in read_object(name, store.read(name), from_position, found):
             if batch.dataset in datasets:
                 yield position, batch
         return
-    wanted = sorted(end.index.datasets[each] for each in datasets if each in end.index.datasets)
-    start = size_bytes - len(end_bytes)
+    present = end.index.datasets
+    wanted = sorted(present[each] for each in present.keys() & datasets)
+    start = fetched.size_bytes - len(fetched.content)
     if wanted and wanted[0][0] >= start:  # a small object, of which everything is here
-        parts = [end_bytes[offset - start : offset - start + length] for offset, length in wanted]
+        parts = [fetched.content[offset - start : offset - start + length] for offset, length in wanted]
     else:
         parts = store.read_ranges(name, wanted) if wanted else []
-    for (offset, _), part in zip(wanted, parts, strict=True):
+    for (offset, length), part in zip(wanted, parts, strict=True):
+        if len(part) != length:  # it was replaced by one without batches meanwhile
+            raise ObjectStoreUnavailable(f"{name} has changed while it was read")
         yield from read_range(name, part, offset, from_position, found)
 
 
-def fetch_end(store: ObjectStore, name: str) -> ObjectEnd | None:
-    """Return the end of an object, None where it is damaged; raise ObjectMissing, ObjectStoreUnavailable."""
-    return read_object_end(*_read_end(store, name))
-
-
-def _read_end(store: ObjectStore, name: str) -> tuple[bytes, int]:
-    """Return as much of the end of an object as its index needs, and the size of the object."""
-    end_bytes, size_bytes = store.read_end(name, END_BYTES)
-    needed = needed_end_bytes(end_bytes)
-    return store.read_end(name, needed) if needed > len(end_bytes) else (end_bytes, size_bytes)
-
-
-def _missing(expected: int, following: LogObject) -> Damage:
+def missing(expected: int, following: LogObject) -> Damage:
+    """Return the positions from the expected one on that are missing before an object."""
     last = following.first_position - 1
     reason = f"positions {expected} to {last} are missing: an object was deleted or lost"
     return Damage(following.file_name, 0, 0, reason, missing_positions=last - expected + 1)

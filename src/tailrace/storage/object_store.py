@@ -114,6 +114,13 @@ class ObjectStore:
             raise _unavailable(error) from error
         return sorted(found, key=lambda each: each.name)
 
+    def directories(self) -> list[str]:
+        """Return the names of the directories at the top, in order; one that was emptied may be among them."""
+        try:
+            return sorted(obstore.list_with_delimiter(self._store)["common_prefixes"])
+        except (BaseError, OSError) as error:
+            raise _unavailable(error) from error
+
     def delete(self, names: Sequence[str]) -> None:
         """Delete objects; those that are not there are deleted already."""
         for first in range(0, len(names), LISTED_AT_ONCE):

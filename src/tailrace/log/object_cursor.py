@@ -1,0 +1,125 @@
+"""Reading one writer's log objects forwards, of some datasets, as they come."""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+
+from tailrace.events import Batch
+from tailrace.log.damage import FoundDamage
+from tailrace.log.directory import MAX_GROUP_BATCHES
+from tailrace.log.object_format import LogObject, directory_of, first_position_of, object_name
+from tailrace.log.object_reading import fetch_end, missing, read_datasets
+from tailrace.storage.object_store import ObjectMissing, ObjectStore
+
+GROUP_BATCHES = 1024  # delivered at a time
+GROUP_BYTES = 16 * 1024 * 1024  # of events, with which a group ends
+LIST_EVERY_S = 10.0  # between two looks whether there are later objects, while the one that is due is not there
+
+DeliverFrom = Callable[[str, list[tuple[int, Batch]]], None]
+"""Takes batches of a writer's log with their positions, those of one dataset in order."""
+
+
+class ObjectCursor:
+    """How far one writer's objects are read. One thread at a time may use it.
+
+    The name of the next object follows from the last one, so it is asked for by name, which costs a store less than
+    a listing does. Where it does not come, a listing now and then tells whether it was deleted, or lost.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        writer: str,
+        due: int,
+        found: FoundDamage,
+        *,
+        list_every_s: float = LIST_EVERY_S,
+        is_released: Callable[[str, int], bool] = lambda writer, position: False,
+    ) -> None:
+        """Begin with the object whose first position is due.
+
+        `is_released(writer, position)` tells whether an object with that last position may have been deleted.
+        """
+        self.writer = writer
+        self.due = due
+        self._store = store
+        self._directory = directory_of(writer)
+        self._found = found
+        self._list_every_s = list_every_s
+        self._is_released = is_released
+        self._listed_s = float("-inf")
+        self._follows_batches = False  # whether the object before was read, and had batches
+
+    @property
+    def position(self) -> int:
+        """The position up to which everything is delivered, or no object has it any more."""
+        return self.due - 1
+
+    def advance(self, datasets: Collection[str], deliver: DeliverFrom) -> None:
+        """Deliver what is stored of some datasets, up to the newest object.
+
+        What raises leaves the cursor at the object that was not delivered whole, which is delivered again then. Raise
+        ObjectStoreUnavailable, LogVersionError, and what `deliver` raises.
+        """
+        while True:
+            name = object_name(self._directory, self.due)
+            try:
+                fetched = fetch_end(self._store, name)
+                for group in _groups(read_datasets(self._store, fetched, datasets, self._found)):
+                    deliver(self.writer, group)
+            except ObjectMissing:
+                if not self._skip_missing():
+                    return
+                continue
+            if fetched.end is None:  # which tells of no next one
+                self.due = self._due_after_damaged()
+                self._follows_batches = False
+                continue
+            self.due = fetched.end.last_position + 1
+            self._follows_batches = bool(fetched.end.index.datasets)
+
+    def _skip_missing(self) -> bool:
+        """Return whether an object is due now, after the ones that are gone; False where none has come."""
+        now_s = time.monotonic()
+        if now_s - self._listed_s < self._list_every_s:
+            return False
+        following = objects_of(self._store, self.writer, self.due)
+        if not following:
+            self._listed_s = now_s
+            return False
+        first = following[0]
+        if first.first_position > self.due:
+            last = first.first_position - 1
+            # What came behind an object without batches may have been released, where it has to stay.
+            if self._follows_batches and not self._is_released(self.writer, last):
+                self._found.add([missing(self.due, first)])
+            self.due = first.first_position
+        return True
+
+    def _due_after_damaged(self) -> int:
+        following = objects_of(self._store, self.writer, self.due + 1)
+        return following[0].first_position if following else self.due + MAX_GROUP_BATCHES
+
+
+def objects_of(store: ObjectStore, writer: str, from_position: int = 0) -> list[LogObject]:
+    """Return a writer's objects whose first position is this one or a later one, in order."""
+    directory = directory_of(writer)
+    after = object_name(directory, from_position - 1) if from_position > 0 else None
+    found = []
+    for each in store.listing(directory, after):
+        position = first_position_of(each.name)
+        if position is not None:
+            found.append(LogObject(each.name, position, each.size_bytes, each.modified_at))
+    return found
+
+
+def _groups(batches: Iterator[tuple[int, Batch]]) -> Iterator[list[tuple[int, Batch]]]:
+    group: list[tuple[int, Batch]] = []
+    size = 0
+    for position, batch in batches:
+        group.append((position, batch))
+        size += len(batch.events)
+        if len(group) == GROUP_BATCHES or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

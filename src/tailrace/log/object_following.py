@@ -1,0 +1,247 @@
+"""Following the logs of all writers in an object store, of the datasets that a node has."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from tailrace.events import Overloaded, ShuttingDown, StorageUnavailable
+from tailrace.log import object_retry
+from tailrace.log.damage import FoundDamage
+from tailrace.log.object_cursor import LIST_EVERY_S, DeliverFrom, ObjectCursor, objects_of
+from tailrace.log.object_format import writer_of
+from tailrace.log.positions import Positions
+from tailrace.log.segments import Damage
+from tailrace.storage.object_store import ObjectStore
+
+POLL_S = 0.2  # between the beginnings of two polls that nobody asked for
+DISCOVER_S = 2.0  # between two looks for new writers that nobody asked for
+READERS = 16  # writers that are read at the same time
+JOIN_S = 0.5  # a pass over all writers that takes less is made once more while no poll runs
+RETRY_AFTER_S = 5
+
+logger = logging.getLogger(__name__)
+
+
+class ObjectLogFollower:
+    """Delivers what all writers put into an object store, of some datasets; each (writer, dataset) in order.
+
+    A thread polls the store every `poll_s`, and at once where somebody asks. A question waits for a poll that began
+    after it, which sees everything that was answered before, as an append is answered once it is stored, and stores
+    are consistent; those that ask meanwhile share one. Thread-safe.
+
+    A batch may be delivered more than once, and is in any case where delivering it raises.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        deliver: DeliverFrom,
+        *,
+        read: Callable[[Positions], None] = lambda positions: None,
+        is_released: Callable[[str, int], bool] = lambda writer, position: False,
+        poll_s: float = POLL_S,
+        list_every_s: float = LIST_EVERY_S,
+    ) -> None:
+        """Take what is called in several threads with the batches of one writer each.
+
+        `read` is called after each poll with the position in each writer's log up to which everything of the datasets
+        that are followed is delivered. `is_released(writer, position)` tells whether objects up to a position may be
+        deleted by now: others that are missing count as damage. Whether any are is looked for every `list_every_s`.
+        """
+        self._store = store
+        self._deliver = deliver
+        self._read = read
+        self._is_released = is_released
+        self._poll_s = poll_s
+        self._list_every_s = list_every_s
+        self._found = FoundDamage()
+        self._readers = ThreadPoolExecutor(READERS, "tailrace-read")
+        self._thread = threading.Thread(target=self._run, name="tailrace-follow", daemon=True)
+
+        self._turn = threading.Lock()  # held during a poll; guards what follows
+        self._cursors: dict[str, ObjectCursor] = {}
+        self._discovered_s = float("-inf")
+
+        self._state = threading.Condition()  # guards what follows; never held during I/O
+        self._datasets: frozenset[str] = frozenset()
+        self._begun = 0  # polls
+        self._done = 0  # the number of the last one that has read everything
+        self._asked = False  # whether somebody waits for the next one
+        self._failure: Exception | None = None  # of the last poll
+        self._closing = False
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; nothing is delivered after this."""
+        with self._state:
+            self._closing = True
+            self._state.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._readers.shutdown()
+
+    @property
+    def damage(self) -> Sequence[Damage]:
+        """The ranges that cannot be read, each once, in the order in which they were found."""
+        return self._found.ranges
+
+    @property
+    def fault(self) -> str:
+        """Why the logs cannot be read now, empty while they can."""
+        failure = self._failure
+        return str(failure) if failure is not None else ""
+
+    def catch_up(self, timeout_s: float) -> None:
+        """Return once everything that was stored before this call is delivered.
+
+        Raise StorageUnavailable where the store does not answer within a time, Overloaded where there is too much,
+        ShuttingDown after `close`.
+        """
+        with self._state:
+            due = self._begun + 1
+            self._asked = True
+            self._state.notify_all()
+            if self._state.wait_for(lambda: self._done >= due or self._closing, timeout_s):
+                if self._done < due:
+                    raise ShuttingDown("the server is shutting down")
+                return
+            failure = self._failure
+        if failure is not None:
+            raise StorageUnavailable(f"the log cannot be read: {failure}", retry_after_s=RETRY_AFTER_S) from failure
+        raise Overloaded(f"events are still being read after {timeout_s:g} s", retry_after_s=RETRY_AFTER_S)
+
+    # Datasets
+
+    def follow(self, behind: Mapping[str, Positions], deliver: DeliverFrom, joined: Callable[[], None]) -> None:
+        """Deliver what is stored of datasets behind the positions of each, then follow them.
+
+        What is behind goes to `deliver`, later batches to the deliver function of all; between the two `joined` is
+        called. Takes as long as reading it does; the others are followed meanwhile. Raise ObjectStoreUnavailable,
+        LogVersionError, and what `deliver` raises: then none of the datasets is followed, and this can be repeated.
+        """
+        cursors: dict[str, ObjectCursor] = {}
+        took_s = JOIN_S
+        while took_s >= JOIN_S:
+            began_s = time.monotonic()
+            self._read_behind(cursors, behind, deliver)
+            took_s = time.monotonic() - began_s
+        with self._turn:
+            self._read_behind(cursors, behind, deliver)
+            joined()
+            with self._state:
+                self._datasets |= behind.keys()
+
+    def unfollow(self, datasets: Collection[str]) -> None:
+        """Follow datasets no more; what is being read is still delivered."""
+        with self._state:
+            self._datasets -= frozenset(datasets)
+
+    def _read_behind(
+        self, cursors: dict[str, ObjectCursor], behind: Mapping[str, Positions], deliver: DeliverFrom
+    ) -> None:
+        def read(writer: str) -> None:
+            if writer not in cursors:
+                lowest = min((positions.get(writer, 0) for positions in behind.values()), default=0)
+                # Whatever is missing here is released: what is lost is told by who follows.
+                cursors[writer] = ObjectCursor(
+                    self._store, writer, _first_due(self._store, writer, lowest), FoundDamage(), list_every_s=0
+                )
+            cursors[writer].advance(behind.keys(), deliver)
+
+        self._each(read, self._writers())
+
+    # In the thread
+
+    def _run(self) -> None:
+        pause_s = object_retry.FIRST_PAUSE_S
+        while True:
+            with self._state:
+                if self._closing:
+                    return
+                self._begun += 1
+                number, asked = self._begun, self._asked
+                self._asked = False
+            began_s = time.monotonic()
+            try:
+                self._poll(with_new_writers=asked)
+            except Exception as error:
+                if self._failure is None and not self._closing:
+                    logger.exception("the logs of other nodes cannot be read, which is tried again")
+                with self._state:
+                    self._failure = error
+                    self._asked = True  # those who asked still do
+                    self._state.wait_for(lambda: self._closing, pause_s)
+                pause_s = min(2 * pause_s, object_retry.MAX_PAUSE_S)
+                continue
+            pause_s = object_retry.FIRST_PAUSE_S
+            with self._state:
+                if self._failure is not None:
+                    self._failure = None
+                    logger.warning("the logs of other nodes are read again")
+                self._done = number
+                self._state.notify_all()
+                self._state.wait_for(
+                    lambda: self._asked or self._closing,
+                    began_s + self._poll_s - time.monotonic(),
+                )
+
+    def _poll(self, *, with_new_writers: bool) -> None:
+        """Read everything that was stored when this began, of new writers too."""
+        with self._turn:
+            with self._state:
+                datasets = self._datasets
+            now_s = time.monotonic()
+            is_due = with_new_writers or now_s - self._discovered_s >= DISCOVER_S
+            discovering = self._readers.submit(self._writers) if is_due else None
+            self._advance(list(self._cursors), datasets)
+            if discovering is not None:
+                new = [writer for writer in discovering.result() if writer not in self._cursors]
+                # Where nothing is followed there is nothing to deliver before the newest object.
+                starts = _first_due if datasets else _newest_due
+                for writer in new:
+                    self._cursors[writer] = self._cursor(writer, starts(self._store, writer))
+                self._advance(new, datasets)
+                self._discovered_s = now_s
+            positions = {writer: cursor.position for writer, cursor in self._cursors.items()}
+        self._read(positions)
+
+    def _advance(self, writers: Sequence[str], datasets: frozenset[str]) -> None:
+        self._each(lambda writer: self._cursors[writer].advance(datasets, self._deliver), writers)
+
+    def _each(self, call: Callable[[str], None], writers: Sequence[str]) -> None:
+        """Call for several writers at the same time; raise the first error once all have ended."""
+        if len(writers) == 1:
+            call(writers[0])
+            return
+        ended = [self._readers.submit(call, writer) for writer in writers]
+        errors = [error for each in ended if (error := each.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+    def _writers(self) -> list[str]:
+        names = (writer_of(directory) for directory in self._store.directories())
+        return [writer for writer in names if writer is not None]
+
+    def _cursor(self, writer: str, due: int) -> ObjectCursor:
+        return ObjectCursor(
+            self._store, writer, due, self._found, list_every_s=self._list_every_s, is_released=self._is_released
+        )
+
+
+def _first_due(store: ObjectStore, writer: str, after: int = 0) -> int:
+    """Return the first position of the first object that may have positions after one."""
+    objects = objects_of(store, writer)
+    candidates = [each.first_position for each in objects]
+    reached = [position for position in candidates if position <= after + 1]
+    if reached:
+        return reached[-1]
+    return candidates[0] if candidates else after + 1
+
+
+_newest_due: Callable[[ObjectStore, str], int] = partial(_first_due, after=1 << 62)

@@ -1,0 +1,234 @@
+"""Following the logs of all writers in an object store: everything that is stored of the datasets asked for."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log.kit import make_batch
+from support.append import append_now
+from support.object_stores import FaultyStore, hurried
+from support.rounds import rounds
+from support.waiting import wait_until
+
+from tailrace.events import Batch, ShuttingDown, StorageUnavailable
+from tailrace.log import LogSettings, ObjectLog, ObjectLogFollower, Positions
+from tailrace.log.object_cursor import objects_of
+from tailrace.storage.object_store import ObjectStoreUnavailable
+
+TIMEOUT_S = 20.0
+STEPS = ("append 1 a", "append 2 b", "append 1 b", "append 3 a", "a", "b", "poll")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hurried() -> Iterator[None]:
+    with hurried():
+        yield
+
+
+class Received:
+    """What was delivered: the positions by writer and dataset, each once, as who takes it skips what it has."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str], list[int]] = {}
+        self.lock = threading.Lock()
+        self.fails = False
+        self.positions: Positions = {}
+
+    def __call__(self, writer: str, batches: list[tuple[int, Batch]]) -> None:
+        if self.fails:
+            raise OSError("no memory")
+        with self.lock:
+            for position, batch in batches:
+                known = self.found.setdefault((writer, batch.dataset), [])
+                if not known or position > known[-1]:
+                    known.append(position)
+
+    def read(self, positions: Positions) -> None:
+        self.positions = positions
+
+    def follow(self, follower: ObjectLogFollower, *datasets: str, behind: Positions | None = None) -> None:
+        follower.follow(dict.fromkeys(datasets, behind or {}), self, lambda: None)
+
+
+@contextmanager
+def following(store: FaultyStore, received: Received, **options: Any) -> Iterator[ObjectLogFollower]:
+    follower = ObjectLogFollower(store, received, **{"read": received.read, "poll_s": 60.0, **options})
+    follower.start()
+    yield follower
+    follower.close()
+
+
+def open_log(store: FaultyStore, writer: str) -> ObjectLog:
+    return ObjectLog.open(store, LogSettings(group_ms=0, put_timeout_s=5.0), writer=writer)
+
+
+def test_a_question_finds_what_was_answered_before_it_of_writers_that_are_new_too() -> None:
+    store, received = FaultyStore(), Received()
+    with following(store, received) as follower:
+        received.follow(follower, "a")
+        with open_log(store, "w1") as first:
+            position = append_now(first, make_batch("a"))
+            follower.catch_up(TIMEOUT_S)
+            assert received.found == {("w1", "a"): [position]}
+            with open_log(store, "w2") as second:
+                append_now(second, make_batch("b"))
+                other = append_now(second, make_batch("a"))
+                follower.catch_up(TIMEOUT_S)
+            assert received.found == {("w1", "a"): [position], ("w2", "a"): [other]}
+            assert received.positions == {"w1": first.durable_position, "w2": second.durable_position}
+
+
+def test_polls_that_nobody_asked_for_find_it_too() -> None:
+    store, received = FaultyStore(), Received()
+    with open_log(store, "w1") as log, following(store, received, poll_s=0.001) as follower:
+        received.follow(follower, "a")
+        position = append_now(log, make_batch("a"))
+        wait_until(lambda: received.found == {("w1", "a"): [position]}, TIMEOUT_S)
+
+
+def test_questions_share_polls() -> None:
+    store, received = FaultyStore(), Received()
+    entered, go_on = threading.Semaphore(0), threading.Event()
+
+    def listed() -> list[str]:
+        entered.release()
+        go_on.wait(TIMEOUT_S)
+        return FaultyStore.directories(store)
+
+    with following(store, received) as follower:
+        follower.catch_up(TIMEOUT_S)
+        store.directories = listed  # type: ignore[method-assign]
+        asking = [threading.Thread(target=follower.catch_up, args=(TIMEOUT_S,)) for _ in range(5)]
+        asking[0].start()
+        assert entered.acquire(timeout=TIMEOUT_S)
+        for each in asking[1:]:
+            each.start()
+        wait_until(lambda: follower._state._waiters.__len__() == 5, TIMEOUT_S)  # type: ignore[attr-defined]
+        go_on.set()
+        for each in asking:
+            each.join()
+    looks = 1
+    while entered.acquire(blocking=False):
+        looks += 1
+    assert looks == 2
+
+
+def test_what_is_behind_is_read_of_the_datasets_taken_and_no_other() -> None:
+    store, received = FaultyStore(), Received()
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        taken = [append_now(log, make_batch(name)) for name in ("a", "b", "a", "c", "a")]
+        received.follow(follower, "a", behind={"w1": taken[0]})
+        assert received.found[("w1", "a")][-2:] == [taken[2], taken[4]]
+        assert set(received.found) == {("w1", "a")}
+        received.follow(follower, "b")
+        assert received.found[("w1", "b")] == [taken[1]]
+        follower.unfollow(["a"])
+        last = append_now(log, make_batch("a"))
+        follower.catch_up(TIMEOUT_S)
+        assert last not in received.found[("w1", "a")]
+
+
+def test_a_store_that_fails_is_asked_again_and_a_question_says_so_in_time() -> None:
+    store, received = FaultyStore(), Received()
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        received.follow(follower, "a")
+        store_of_writer, position = FaultyStore(store.memory), append_now(log, make_batch("a"))
+        store.is_dead = True
+        with pytest.raises(StorageUnavailable, match="the log cannot be read: the object store fails"):
+            follower.catch_up(0.05)
+        assert follower.fault
+        with pytest.raises(ObjectStoreUnavailable):
+            received.follow(follower, "b")
+        store.is_dead = False
+        follower.catch_up(TIMEOUT_S)
+        assert (received.found[("w1", "a")], follower.fault) == ([position], "")
+        assert store_of_writer.listing("writer-w1")
+
+
+def test_what_cannot_be_delivered_is_delivered_again() -> None:
+    store, received = FaultyStore(), Received()
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        received.follow(follower, "a")
+        positions = [append_now(log, make_batch("a"))]
+        received.fails = True
+        with pytest.raises(StorageUnavailable, match="no memory"):
+            follower.catch_up(0.05)
+        positions.append(append_now(log, make_batch("a")))
+        received.fails = False
+        follower.catch_up(TIMEOUT_S)
+        assert received.found[("w1", "a")] == positions
+
+
+def test_objects_that_are_lost_are_told_and_those_that_are_released_are_not() -> None:
+    released = [0]
+    store, received = FaultyStore(), Received()
+
+    def is_released(writer: str, position: int) -> bool:
+        return position <= released[0]
+
+    options = {"is_released": is_released, "list_every_s": 0.0}
+    with open_log(store, "w1") as log, following(store, received, **options) as follower:
+        received.follow(follower, "a")
+        append_now(log, make_batch("a"))
+        follower.catch_up(TIMEOUT_S)
+        for is_lost in (False, True):
+            gone = append_now(log, make_batch("a"))
+            store.delete([objects_of(store, "w1")[-1].name])
+            there = append_now(log, make_batch("a"))
+            released[0] = 0 if is_lost else gone
+            follower.catch_up(TIMEOUT_S)
+            assert received.found[("w1", "a")][-1] == there
+            assert [each.missing_positions for each in follower.damage] == [1] * is_lost
+
+
+def test_after_an_object_whose_end_is_damaged_the_next_is_found() -> None:
+    store, received = FaultyStore(), Received()
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        received.follow(follower, "a")
+        first = append_now(log, make_batch("a"))
+        damaged = objects_of(store, "w1")[-1].name
+        content = store.read(damaged)
+        store.overwrite(damaged, content[:-1])
+        second = append_now(log, make_batch("a"))
+        follower.catch_up(TIMEOUT_S)
+        assert received.found[("w1", "a")] == [first, second]
+
+
+def test_a_question_is_refused_once_it_is_closed() -> None:
+    store, received = FaultyStore(), Received()
+    with following(store, received) as follower:
+        follower.catch_up(TIMEOUT_S)
+    with pytest.raises(ShuttingDown):
+        follower.catch_up(TIMEOUT_S)
+
+
+@settings(max_examples=rounds(20), deadline=None)
+@given(
+    st.lists(st.sampled_from(["append 1 a", "append 2 b", "append 1 b", "append 3 a", "a", "b", "poll"]), max_size=20)
+)
+def test_each_batch_of_what_is_followed_is_delivered(steps: list[str]) -> None:
+    store, received = FaultyStore(), Received()
+    logs: dict[str, ObjectLog] = {}
+    expected: dict[tuple[str, str], list[int]] = {}
+    followed: set[str] = set()
+    with following(store, received, poll_s=0.002) as follower:
+        for step in steps:
+            match step.split():
+                case ["append", writer, dataset]:
+                    if writer not in logs:
+                        logs[writer] = open_log(store, writer)
+                    position = append_now(logs[writer], make_batch(dataset))
+                    expected.setdefault((writer, dataset), []).append(position)
+                case ["poll"]:
+                    follower.catch_up(TIMEOUT_S)
+                case [dataset] if dataset not in followed:
+                    followed.add(dataset)
+                    received.follow(follower, dataset)
+        follower.catch_up(TIMEOUT_S)
+    for log in logs.values():
+        log.close()
+    assert received.found == {key: value for key, value in expected.items() if key[1] in followed}
