@@ -1,5 +1,6 @@
 """Sessions of browsers: started by a token or by a code, used once each, and ended with what they stand for."""
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -230,7 +231,8 @@ def test_the_oldest_sessions_and_codes_of_a_token_end_beyond_a_number(
 def test_a_session_that_another_server_ends_is_ended_here(tmp_path: Path, location: Path | str) -> None:
     shared = location if isinstance(location, str) else f"sqlite:///{tmp_path}/shared.db"
     with Database.open(shared) as first, Database.open(shared) as second:
-        here, there = Access(first), Access(second)
+        times_s = itertools.count()
+        here, there = Access(first, monotonic=lambda: next(times_s)), Access(second)
         owner = here.authenticate(here.bootstrap() or "")
         session = there.browser_sessions.start(owner.token_id, HOUR_S).secret
         assert here.authenticate_session(session) == owner

@@ -1,9 +1,12 @@
 """Caches of what the database holds: never older than the last change, whoever made it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, event, insert, select
 
 from tailrace.storage.database import Database
 from tailrace.storage.invalidation import Invalidation
@@ -13,10 +16,11 @@ from tailrace.storage.tables import map_fields
 class Names:
     """A cache of the names of map fields."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, max_age_s: float = 0) -> None:
         self.cached: list[str] | None = None
         self.reads = 0
-        self.invalidation = Invalidation(database, self.clear)
+        self.now_s = 0.0
+        self.invalidation = Invalidation(database, self.clear, max_age_s=max_age_s, monotonic=lambda: self.now_s)
 
     def clear(self) -> None:
         self.cached = None
@@ -84,6 +88,43 @@ def test_a_change_of_another_server_empties_the_cache(location: Path | str, tmp_
 
         assert [other.get() for _ in range(3)] == [["a"]] * 3
         assert other.reads == 2
+
+
+def test_a_shared_database_is_asked_once_in_a_while(location: Path | str, tmp_path: Path) -> None:
+    shared = location if isinstance(location, str) else f"sqlite:///{tmp_path}/shared.db"
+    with Database.open(shared) as first, Database.open(shared) as second:
+        one, other = Names(first), Names(second, max_age_s=0.5)
+        assert other.get() == []
+        with statements_of(second) as statements:
+            one.add("a")
+            other.now_s += 0.4
+            assert [other.get() for _ in range(3)] == [[]] * 3
+            assert statements == []
+            other.now_s += 0.2
+            assert [other.get() for _ in range(3)] == [["a"]] * 3
+            assert len(statements) == 2  # whether there was a change, and what it was
+
+
+def test_a_change_of_ones_own_is_seen_at_once(location: Path | str, tmp_path: Path) -> None:
+    shared = location if isinstance(location, str) else f"sqlite:///{tmp_path}/shared.db"
+    with Database.open(shared) as database:
+        names = Names(database, max_age_s=0.5)
+        assert names.get() == []
+        names.add("a")
+        assert names.get() == ["a"]
+
+
+@contextmanager
+def statements_of(database: Database) -> Iterator[list[str]]:
+    """Yield a list that takes up what a database is asked."""
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(database._engine, "before_cursor_execute", note)
+    yield statements
+    event.remove(database._engine, "before_cursor_execute", note)
 
 
 class Revision:

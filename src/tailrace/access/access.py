@@ -32,6 +32,7 @@ from tailrace.storage.tables import keys, memberships, organisations, timestamp,
 
 logger = logging.getLogger(__name__)
 
+MAX_AGE_S = 0.5  # in which a server does not know yet what another one changed
 _MAX_CACHED = 10_000  # credentials; a cache is emptied beyond
 
 
@@ -45,10 +46,18 @@ class CachedCredential(Struct, frozen=True):
 
 
 class Access:
-    """The users, tokens and keys of a database. Thread-safe; a change is seen by the next look-up."""
+    """The users, tokens and keys of a database. Thread-safe; a change is seen by the next look-up.
+
+    One that another server makes is seen within half a second.
+    """
 
     def __init__(
-        self, database: Database, clock: Callable[[], float] = time.time, *, kinds: Iterable[KeyKind] = ()
+        self,
+        database: Database,
+        clock: Callable[[], float] = time.time,
+        *,
+        kinds: Iterable[KeyKind] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`kinds` are the kinds of keys that can be created."""
         self._database = database
@@ -61,7 +70,7 @@ class Access:
         self._browser_sessions: dict[bytes, CachedCredential] = {}  # by hash
         self._organisation_ids: frozenset[str] | None = None
         self._owner_of: OwnerOf = no_owner
-        self._invalidation = Invalidation(database, self._clear)
+        self._invalidation = Invalidation(database, self._clear, max_age_s=MAX_AGE_S, monotonic=monotonic)
         self.users = UserStore(database, self._invalidation, clock)
         self.organisations = OrganisationStore(database, self._invalidation, clock)
         self.rbac = Rbac(database, self._invalidation, clock)

@@ -94,4 +94,3 @@ class DatasetStore(SnapshotSource, Protocol):
     @property
     def commits(self) -> int:
         """The number of commits since the start."""
-
