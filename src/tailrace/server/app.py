@@ -41,6 +41,7 @@ CACHED_HOSTS = 4096
 CACHED_HOST_BYTES = 256
 
 READING = ("GET", "HEAD")  # of which a browser's may be for the console where a protocol has the path too
+FAULT = "tailrace.fault"  # of a scope: why the request is refused, whatever it asks for
 KEPT = "tailrace.kept"  # of a scope: the body of a request that may have to be passed on
 
 AnswerHeaders = tuple[tuple[bytes, bytes], ...]
@@ -151,7 +152,7 @@ class ServerApplication:
             except BadRequest as error:
                 fault = error
         exchange = _Exchange(scope, headers, match, outcome, receiver, body, sender)
-        return exchange, self._host_fault(scope, headers) or fault
+        return exchange, scope.get(FAULT) or self._host_fault(scope, headers) or fault
 
     def _host_fault(self, scope: Scope, headers: Headers) -> BadRequest | None:
         """Return what is wrong with the header Host of a request, None where nothing is."""
@@ -168,7 +169,7 @@ class ServerApplication:
     async def _respond(self, exchange: _Exchange, fault: TailraceError | None) -> str:
         """Answer; return what the answer's duration is counted under, nothing where it is not."""
         match, method = exchange.match, exchange.scope["method"]
-        if self._is_worker and (fault is not None or not _is_plain(exchange)):
+        if self._is_worker and FAULT not in exchange.scope and (fault is not None or not _is_plain(exchange)):
             raise PassedOn
         console = self._console_of(exchange) if fault is None else None
         if console is not None:
