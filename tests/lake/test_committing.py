@@ -264,7 +264,7 @@ def test_rows_are_read_as_they_came_while_they_are_written_in_another_order_and_
     lake.accept(2, batch([{"n": 3}, {"n": 4}], first_ns=1_000_000_000))
     read: list[list[int]] = []
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         read.append([n for part in lake.snapshot("d").hot for n in part.rows["n"].to_pylist()])
         raise OSError("no answer")
 

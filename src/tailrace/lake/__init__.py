@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tailrace.lake.memory import limit_heaps
     from tailrace.lake.priority import lower_priority
     from tailrace.lake.settings import LakeSettings, MaintenanceSettings
+    from tailrace.lake.shared_lake import DatasetElsewhere, SharedLake
     from tailrace.lake.snapshot import (
         REVISION,
         DataFile,
@@ -36,6 +37,7 @@ __all__ = [
     "REVISION",
     "Catalog",
     "DataFile",
+    "DatasetElsewhere",
     "DatasetInfo",
     "DatasetStore",
     "Deletion",
@@ -50,6 +52,7 @@ __all__ = [
     "Received",
     "RowFilter",
     "RowNumbers",
+    "SharedLake",
     "Snapshot",
     "SnapshotSource",
     "TableRoot",

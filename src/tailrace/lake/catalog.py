@@ -81,8 +81,11 @@ class Catalog(ABC):
         return TableRoot(f"{self.root.resolve()}/")
 
     @abstractmethod
-    def names(self) -> list[str]:
-        """Return the datasets by name; remove what an interrupted creation or drop left."""
+    def names(self, is_own: Callable[[str], bool] = lambda name: True) -> list[str]:
+        """Return the datasets by name; remove what an interrupted creation or drop left of names that are own.
+
+        Those of other names may be being made, or removed, by another server.
+        """
 
     def has_files(self, name: str) -> bool:
         """Return whether there is any file of a dataset that was named, but cannot be opened."""

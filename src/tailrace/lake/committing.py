@@ -15,8 +15,9 @@ from tailrace.lake.hot import first_parts, joined
 from tailrace.lake.memory import release_memory
 from tailrace.lake.priority import lower_priority
 from tailrace.lake.settings import LakeSettings
-from tailrace.lake.snapshot import Received
+from tailrace.lake.snapshot import FieldsView, Received
 from tailrace.lake.state import LakeState
+from tailrace.lake.table import OVERTAKEN, TableOvertaken
 from tailrace.log import covers
 from tailrace.storage.faults import reason_of
 
@@ -100,16 +101,17 @@ class CommitThread:
             hot_bytes = dataset.hot_bytes
             due = dataset.hot[-1].positions
             try:
-                while dataset.hot and covers(due, dataset.hot[0].positions):
+                while dataset.hot and not dataset.dropped and covers(due, dataset.hot[0].positions):
                     self._commit_hot(dataset)
             except Exception as error:
+                self._give_back(dataset)
+                if isinstance(error, TableOvertaken) and self._is_let_go(dataset):
+                    return
                 logger.exception("commit of %r failed; its events stay in memory and in the log", dataset.info.name)
                 with self._state.lock:
                     self.failures += 1
                     dataset.failed_commits += 1
                     dataset.commit_failure = reason_of(error)
-                    dataset.hot = [*dataset.committing, *dataset.hot]
-                    dataset.committing = []
                     dataset.retry_at_s = time.monotonic() + COMMIT_RETRY_S
                     if not dataset.dropped:
                         self._state.uncommittable.add(dataset)
@@ -121,28 +123,59 @@ class CommitThread:
         if hot_bytes >= RELEASE_BYTES:
             release_memory()
 
+    def _give_back(self, dataset: DatasetState) -> None:
+        """Have the rows of a commit that failed committed again."""
+        with self._state.lock:
+            dataset.hot = [*dataset.committing, *dataset.hot]
+            dataset.committing = []
+
+    def _is_let_go(self, dataset: DatasetState) -> bool:
+        """Return whether a dataset is not here any more, once the lake knows what another server has committed."""
+        self._state.adopt_table(dataset)
+        return dataset.dropped
+
     def _commit_hot(self, dataset: DatasetState) -> None:
         """Put the hot rows of a dataset into its table; the commit lock is held."""
         if not dataset.table.exists():
             raise DatasetUnavailable(dataset.gone_message)
         # A commit that failed may have been written nevertheless: rows that are in the table must not be written again.
         dataset.table.refresh()
-        self._state.adopt_table(dataset)
+        if not self._state.adopt_table(dataset):
+            raise TableOvertaken(OVERTAKEN)
         with self._state.lock:
             parts = first_parts(dataset.hot, min(self._settings.commit_bytes, self._settings.relief_bytes))
-            if not parts:
+            if not parts or dataset.dropped:
                 return
             dataset.hot, dataset.committing = dataset.hot[len(parts) :], parts
+            after = dataset.table.positions
             view = dataset.view
         if view != dataset.stored_view:
             # Before the rows: a column must never be in a table without the registry knowing it.
-            sidecar.store_fields(dataset.table.storage, view)
-            dataset.stored_view = view
+            self._store_registry(dataset, view)
         positions = parts[-1].positions
         received = sum((part.received for part in parts), Received())
         ordered = dataset.table.in_order(joined(parts), self._settings.maintenance)
-        dataset.table.commit(ordered, view, positions, received)
+        dataset.table.commit(ordered, view, positions, received, after=after)
         self._state.adopt_table(dataset)
+
+    def _store_registry(self, dataset: DatasetState, view: FieldsView) -> None:
+        """Store the registry; the commit lock is held.
+
+        Raise TableOvertaken where another server has stored another one meanwhile: in each, the same name may be that
+        of another column.
+        """
+        storage = dataset.table.storage
+        if self._state.is_shared or dataset.registry:
+            try:
+                sidecar.store_numbered_fields(storage, view, dataset.registry + 1)
+            except FileExistsError as error:
+                with self._state.lock:
+                    self._state.overtaken(dataset)
+                raise TableOvertaken(OVERTAKEN) from error
+            dataset.registry += 1
+        else:
+            sidecar.store_fields(storage, view)
+        dataset.stored_view = view
 
     def acknowledge_committed(self) -> None:
         """Acknowledge the positions up to which all batches are in their tables, once what was dropped is stored."""

@@ -20,7 +20,7 @@ from tailrace.lake.shred import Shredder
 from tailrace.lake.snapshot import FieldsView, Received
 from tailrace.lake.table import DatasetTable
 from tailrace.lake.table_storage import TableStorage
-from tailrace.log import Positions, covers, furthest
+from tailrace.log import Positions, furthest, same
 
 BATCH_OVERHEAD_BYTES = 256  # of a waiting batch, in addition to its events
 
@@ -34,6 +34,7 @@ class StoredDataset(Struct, frozen=True, eq=False):
     table: DatasetTable
     view: FieldsView
     is_view_stored: bool
+    registry: int  # the number of the stored view, 0 for one without
     positions: Positions  # of the table
     received: Received  # of what is in the table
 
@@ -82,6 +83,7 @@ class DatasetState:
         self.committing: list[HotPart] = []
         self.files = stored.table.files
         self.received = stored.received  # of what is in the table
+        self.registry = stored.registry
         self.stored_view = self.view if stored.is_view_stored else None
         self.committed: Positions = furthest([stored.positions, stored.info.created])
         self.accepted = dict(self.committed)
@@ -91,7 +93,8 @@ class DatasetState:
         self.failed_commits = 0  # since the last that succeeded
         self.commit_failure = ""
         self.demanded = False  # by a query, which waits for what was accepted
-        self.dropped = False
+        self.is_behind = False  # while what the logs have behind its table is read
+        self.dropped = False  # or closed here: the lake has this state no more
         self.commit_lock = threading.Lock()
         self.maintenance = maintenance(self)
 
@@ -119,16 +122,26 @@ class DatasetState:
         self.shredding = taken
         return taken
 
-    def adopt_table(self, positions: Positions, received: Received) -> None:
-        """Take over the table's files, positions and totals, and let go of the rows that are in them."""
+    def adopt_table(self, positions: Positions, received: Received) -> bool:
+        """Take over the table's files, positions and totals, and let go of the rows that are in them.
+
+        Return False, without a change, where that cannot be told: the positions are neither those that the rows in
+        memory follow nor those of one of their parts, so that another has put a part of a part into the table.
+        """
         parts = [*self.committing, *self.hot]
-        stored = [part for part in parts if covers(positions, part.positions)]
-        self.committing, self.hot = [], parts[len(stored) :]
+        reached = furthest([self.info.created, positions])
+        ends = [self.committed, *(part.positions for part in parts)]
+        found = [number for number, end in enumerate(ends) if same(end, reached)]
+        if not found:
+            return False
+        stored, left = parts[: found[-1]], parts[found[-1] :]
+        self.committing, self.hot = [], left
         self.files = self.table.files
         self.received = received
-        self.committed = furthest([self.committed, positions])
+        self.committed = reached
         self.hot_bytes -= sum(part.raw_bytes for part in stored)
         self.uncommitted_events -= sum(part.rows.num_rows for part in stored)
+        return True
 
     def replace_last(self, parts: Sequence[HotPart], one: HotPart) -> bool:
         """Replace the last parts of the hot rows by one with the same rows; return whether they were still there."""
@@ -153,13 +166,13 @@ def read_dataset(storage: TableStorage, info: DatasetInfo | None = None) -> Stor
     """Read a dataset. Raise whatever is wrong with its files."""
     info = info or sidecar.load_info(storage)
     table = DatasetTable.open(storage)
-    view = sidecar.load_fields(storage)
+    view, number = sidecar.load_fields(storage)
     if view is not None:
-        return StoredDataset(info, table, view, True, table.positions, table.received)
+        return StoredDataset(info, table, view, True, number, table.positions, table.received)
     view = table.fields()
     if view.columns:
         logger.warning("%s is missing: it is made anew from the table's columns", storage.location(sidecar.FIELDS))
-    return StoredDataset(info, table, view, False, table.positions, table.received)
+    return StoredDataset(info, table, view, False, number, table.positions, table.received)
 
 
 def known_info(storage: TableStorage, name: str) -> DatasetInfo:

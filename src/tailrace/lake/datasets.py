@@ -84,6 +84,7 @@ class Datasets:
             self._counters,
             commit_lock=dataset.commit_lock,
             publish=partial(self._state.adopt_table, dataset),
+            is_shared=self._state.is_shared,
         )
 
     @contextmanager
@@ -180,13 +181,7 @@ class Datasets:
                 state.orphaned.pop(name, None)
                 state.unavailable.pop(name, None)
                 if dataset is not None:
-                    dataset.dropped = True
-                    del state.datasets[name]
-                    state.backlog_bytes -= dataset.waiting_bytes
-                    state.hot_bytes -= dataset.hot_bytes
-                    state.uncommittable.discard(dataset)
-                    dataset.waiting.clear()
-                    state.progress.notify_all()
+                    state.close_dataset(dataset)
             # Before its files are removed: or after a crash its batches would stay in the log for good. On a full disk
             # that is retried later, as perhaps only removing the files frees space.
             self._dropped.store()

@@ -22,7 +22,9 @@ class DroppedDatasets:
 
     def __init__(self, state: LakeState) -> None:
         self._state = state
-        self._positions = catalog.load_dropped(state.catalog.files)
+        # Where tables are shared, a batch without a table is not waited for: another server may have it.
+        self._is_kept = not state.is_shared
+        self._positions = catalog.load_dropped(state.catalog.files) if self._is_kept else {}
         self._is_stored = True  # whether `_positions` is stored
         self._retry_at_s = 0.0
         self._file_lock = threading.Lock()  # acquired before the lake's
@@ -37,8 +39,9 @@ class DroppedDatasets:
 
     def add(self, name: str) -> None:
         """Drop the batches of a name that were accepted so far; the lock is held."""
-        self._positions[name] = dict(self._state.accepted)
-        self._is_stored = False
+        if self._is_kept:
+            self._positions[name] = dict(self._state.accepted)
+            self._is_stored = False
 
     def is_due(self) -> bool:
         """Return whether it is time to store something."""

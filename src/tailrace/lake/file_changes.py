@@ -84,7 +84,9 @@ class FileChanges:
             dataset = self._state.shredded(name, DRAIN_TIMEOUT_S)
         self._commits.commit(dataset)
         self._commits.acknowledge_committed()
-        if not covers(dataset.committed, due) and not dataset.dropped:
+        if dataset.dropped:
+            raise DatasetNotFound(f"dataset {name!r} not found")
+        if not covers(dataset.committed, due):
             if dataset.commit_failure == FULL:
                 raise disk_full()
             raise DatasetUnavailable(f"dataset {name!r} cannot be committed: {dataset.commit_failure}")

@@ -41,16 +41,19 @@ class Lake:
     Its `subscription` receives the batches of a log, and acknowledges the position up to which all are in their tables.
     """
 
-    def __init__(self, catalog: Catalog, settings: LakeSettings, reserve: Reserve | None = None) -> None:
+    def __init__(
+        self, catalog: Catalog, settings: LakeSettings, reserve: Reserve | None = None, *, is_shared: bool = False
+    ) -> None:
         self._reserve = reserve
         self.catalog = catalog
         self.settings = settings
         self.maintenance = MaintenanceCounters()
-        self._state = state = LakeState(catalog)
+        self._state = state = LakeState(catalog, is_shared=is_shared)
         self._dropped = DroppedDatasets(state)
         self._datasets = Datasets(state, settings, self.maintenance, self._dropped, self._lend_reserve)
         self._replay = Replay(state, self._datasets, self._dropped)
-        self._datasets.open_all()
+        if not is_shared:
+            self._datasets.open_all()
         self._catch_up: Callable[[], None] = _nothing
         self._note_drop: Callable[[], None] = _nothing
         self._subscriptions: dict[str, Subscription] = {}
@@ -80,9 +83,12 @@ class Lake:
         preload()
         catalog = LocalCatalog(where) if isinstance(where, Path) else where
         lake = cls(catalog, settings or LakeSettings(), reserve)
-        for thread in (lake._shredding, lake._commits, lake._maintenance_thread):
-            thread.start()
+        lake._start()
         return lake
+
+    def _start(self) -> None:
+        for thread in (self._shredding, self._commits, self._maintenance_thread):
+            thread.start()
 
     def close(self, *, commit: bool = True) -> None:
         """Commit the rows in memory, unless `commit` is false (they are in the log), and stop the threads."""
@@ -200,12 +206,13 @@ class Lake:
 
     def names(self) -> list[str]:
         """Return the names of all datasets, in order, those that cannot be opened included."""
-        infos = [*self.datasets(), *(dataset.info for dataset in self.unavailable())]
-        return sorted(info.name for info in infos)
+        with self._state.lock:
+            return sorted({*self._state.datasets, *self._state.unavailable, *self._state.opening})
 
     def knows(self, name: str) -> bool:
         """Return whether there is a dataset of this name, including those that cannot be opened."""
-        return name in self._state.datasets or name in self._state.unavailable
+        state = self._state
+        return name in state.datasets or name in state.unavailable or name in state.opening
 
     def get(self, name: str) -> DatasetInfo:
         """Raise DatasetNotFound, DatasetUnavailable."""

@@ -31,8 +31,8 @@ class LocalCatalog(Catalog):
         flush(root.parent)
         flush(root)
 
-    def names(self) -> list[str]:
-        """Return the datasets by name; remove what an interrupted creation or drop left."""
+    def names(self, is_own: Callable[[str], bool] = lambda name: True) -> list[str]:
+        """Return the datasets by name; remove what an interrupted creation or drop left: a directory has one server."""
         found = []
         for directory in sorted(self.root.iterdir()):
             if directory.name.startswith((DROPPED_PREFIX, NEW_PREFIX)):

@@ -20,13 +20,14 @@ from tailrace.lake.parquet import NewFile
 from tailrace.lake.rewrite import Pace, merged, sample_of_files, times_us
 from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import MS_PER_DAY, US_PER_DAY, DataFile, RowNumbers
-from tailrace.lake.table import DatasetTable
+from tailrace.lake.table import REUSE_MS, DatasetTable
 
 logger = logging.getLogger(__name__)
 
 VERIFY_INTERVAL_MS = MS_PER_DAY  # between two verifications of a file
 COMPACT_RETRY_MS = 600_000  # for an unchanged table in which there was nothing to merge
 US_PER_MS = 1_000
+SHARED_KEEP_MS = 2 * REUSE_MS  # at least, where other servers may be about to commit files
 
 FOUND_BEFORE = "it was found damaged before a restart"
 
@@ -60,14 +61,17 @@ class TableMaintenance:
         counters: MaintenanceCounters,
         *,
         commit_lock: threading.Lock,
-        publish: Callable[[], None],
+        publish: Callable[[], object],
+        is_shared: bool = False,
     ) -> None:
+        """Take whether other servers may write to the table too."""
         self.table = table
         self.lock = threading.Lock()  # acquired before the commit lock, and held while files are written
         self._settings = settings
         self._counters = counters
         self._commit_lock = commit_lock
         self._publish = publish
+        self._is_shared = is_shared
         self._sweep_due_ms = 0
         self._is_commit_settled = True  # False while it is not known whether the last commit was written
         self._compacted: tuple[DataFile, ...] | None = None
@@ -144,6 +148,8 @@ class TableMaintenance:
         deleted at all: that version may have added them.
         """
         keep_ms = 0 if at_once else int(self._settings.keep_removed_s * 1000)
+        if self._is_shared:
+            keep_ms = max(int(self._settings.keep_removed_s * 1000), SHARED_KEEP_MS)
         with self._working():
             with self._commit_lock:  # so that no new file is being written that is not in the table yet
                 self.table.refresh()  # before files go that an older version of the table has
@@ -162,6 +168,12 @@ class TableMaintenance:
                     due.append(name)
                 else:
                     removed[name] = since_ms
+            if due and self._is_shared:
+                with self._commit_lock:
+                    self.table.fence()  # or one that has paused since it wrote files may commit them in a moment
+                    self._publish()
+                    live = {file.name for file in self.table.files}
+                due = [name for name in due if name not in live]
             self.table.storage.remove_data_files(due)
             if removed != recorded:
                 sidecar.store_removed(self.table.storage, removed)

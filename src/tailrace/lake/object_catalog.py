@@ -30,10 +30,10 @@ class ObjectCatalog(Catalog):
         self.cache = self._cache = cache
         self._store = store
 
-    def names(self) -> list[str]:
-        """Return the datasets by name; remove what an interrupted creation or drop left."""
+    def names(self, is_own: Callable[[str], bool] = lambda name: True) -> list[str]:
+        """Return the datasets by name; remove what an interrupted creation or drop left of names that are own."""
         incomplete = {mark.rpartition("/")[2] for mark in self._store.names(INCOMPLETE)}
-        for name in sorted(incomplete):
+        for name in sorted(filter(is_own, incomplete)):
             self._try_purge(name)
         found = []
         for name in self._store.directories():
@@ -63,6 +63,7 @@ class ObjectCatalog(Catalog):
             self._purge(name)
         self._store.write(mark, b"")
         try:
+            self._store.delete(self._store.names(name))  # what a server wrote late that had one of this name before
             make(self.storage(name))
             found = read(self.storage(name))
             self._store.delete([mark])

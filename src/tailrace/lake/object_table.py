@@ -43,6 +43,10 @@ class ObjectSmallFiles(SmallFiles):
         """Return the content of a file, None where there is none."""
         return self.store.read_if_there(self.name(name))
 
+    def names(self, directory: str) -> list[str]:
+        """Return the names of the files in a directory, and beneath it."""
+        return [name.removeprefix(self._prefix) for name in self.store.names(self.name(directory))]
+
     def replace_durably(self, name: str, content: bytes) -> None:
         """Replace the content of a file."""
         self.store.write(self.name(name), content)

@@ -145,15 +145,16 @@ class ShreddingThread:
         view = dataset.fields.view()
         with state.lock:
             dataset.shredding = []
+            state.backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
+            if dataset.dropped:
+                return
             dataset.view = view
             dataset.hot.append(part)
             dataset.hot_bytes += raw_bytes
-            if not dataset.dropped:
-                state.hot_bytes += raw_bytes
+            state.hot_bytes += raw_bytes
             dataset.shredded = part.positions
             if not dataset.waiting:
                 dataset.demanded = False
-            state.backlog_bytes -= raw_bytes + BATCH_OVERHEAD_BYTES * len(batches)
             state.progress.notify_all()
             if dataset.hot_bytes >= self._settings.commit_bytes or state.hot_bytes >= self._settings.relief_bytes:
                 state.commit_due.notify()

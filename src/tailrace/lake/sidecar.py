@@ -1,17 +1,21 @@
 """Files beside a table: its dataset's info, the field registry, its clustering, the removed and the damaged files."""
 
 import logging
+from pathlib import PurePath
 
 import msgspec
 
 from tailrace.lake.catalog import DatasetInfo, decode_by_name
-from tailrace.lake.deltalog import OWN_DIRECTORY
+from tailrace.lake.deltalog import DIGITS, OWN_DIRECTORY
 from tailrace.lake.fields import decode_fields, encode_fields
 from tailrace.lake.snapshot import FieldsView
-from tailrace.lake.table_storage import SmallFiles
+from tailrace.lake.table_storage import SmallFiles, TableStorage
 
 INFO = f"{OWN_DIRECTORY}/dataset.json"
 FIELDS = f"{OWN_DIRECTORY}/fields.json"
+NUMBERED_FIELDS = f"{OWN_DIRECTORY}/fields"  # a directory of registries, of which the highest number counts
+KEPT_FIELDS = 2  # of those, as others read one while the next is written
+LOADS = 10  # attempts to read what others replace meanwhile
 REMOVED = f"{OWN_DIRECTORY}/removed.json"
 DAMAGED = f"{OWN_DIRECTORY}/damaged.json"
 CLUSTERING = f"{OWN_DIRECTORY}/clustering.json"
@@ -32,15 +36,43 @@ def store_info(storage: SmallFiles, info: DatasetInfo) -> None:
     storage.replace_durably(INFO, msgspec.json.encode(info))
 
 
-def load_fields(storage: SmallFiles) -> FieldsView | None:
-    """Return the registry of a table's fields, None where there is none. Raise OSError or msgspec's errors."""
-    raw = storage.read_if_there(FIELDS)
-    return None if raw is None else decode_fields(raw)
+def load_fields(storage: SmallFiles) -> tuple[FieldsView | None, int]:
+    """Return the registry of a table's fields, None where there is none, and its number, 0 where it has none.
+
+    Raise OSError or msgspec's errors.
+    """
+    for _ in range(LOADS):
+        number = max((_number_of(name) for name in storage.names(NUMBERED_FIELDS)), default=0)
+        raw = storage.read_if_there(_numbered_fields(number) if number else FIELDS)
+        if raw is not None:
+            return decode_fields(raw), number
+        if not number:
+            return None, 0
+    raise OSError(f"{storage.location(NUMBERED_FIELDS)} changes faster than it can be read")
 
 
 def store_fields(storage: SmallFiles, view: FieldsView) -> None:
     """Store the registry, durably: a reader finds the old one or this one, never a part."""
     storage.replace_durably(FIELDS, encode_fields(view))
+
+
+def store_numbered_fields(storage: TableStorage, view: FieldsView, number: int) -> None:
+    """Store the registry that follows the one with the number before, durably, where several servers may do that.
+
+    Raise FileExistsError where another one has.
+    """
+    storage.create_durably(_numbered_fields(number), encode_fields(view))
+    if number > KEPT_FIELDS:
+        storage.remove_data_files([_numbered_fields(number - KEPT_FIELDS)])
+
+
+def _numbered_fields(number: int) -> str:
+    return f"{NUMBERED_FIELDS}/{number:0{DIGITS}d}.json"
+
+
+def _number_of(name: str) -> int:
+    stem = PurePath(name).stem
+    return int(stem) if stem.isdecimal() else 0
 
 
 def load_clustering(storage: SmallFiles) -> tuple[str, ...]:

@@ -1,6 +1,8 @@
 """The state that the threads of a lake share: its datasets, positions and conditions."""
 
+import logging
 import threading
+from collections.abc import Callable
 
 from tailrace.events import (
     DatasetNotFound,
@@ -14,12 +16,18 @@ from tailrace.lake.dataset_state import DatasetState, UnavailableDataset
 from tailrace.log import Positions, covers
 from tailrace.storage.faults import disk_full, is_full, reason_of
 
+OPENING_RETRY_S = 1
+
+logger = logging.getLogger(__name__)
+
 
 class LakeState:
     """The state of a lake, which `lock` guards, together with the state of each dataset."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, is_shared: bool = False) -> None:
+        """Take whether other servers may write to the same tables."""
         self.catalog = catalog
+        self.is_shared = is_shared
         self.lock = threading.RLock()
         # One condition for each waiter: a needless wake-up of a thread costs as much as a small request.
         self.work = threading.Condition(self.lock)  # for the shredding thread
@@ -34,6 +42,10 @@ class LakeState:
         self.hot_bytes = 0  # of the NDJSON of rows that are in memory and not in their tables
         self.uncommittable: set[DatasetState] = set()  # whose last commit failed
         self.is_closing = False
+        self.opening: set[str] = set()  # datasets that are here, and will be open in a moment
+        # Called with the lock for a dataset whose table another has written to in a way that cannot be joined to what
+        # is in memory.
+        self.overtaken: Callable[[DatasetState], None] = _note_overtaken
         self.shredding_error: BaseException | None = None  # that ended the shredding thread
         self.shredding_trouble = ""  # why shredding is interrupted at the moment
 
@@ -41,6 +53,8 @@ class LakeState:
         """Return an open dataset. Raise DatasetNotFound, DatasetUnavailable."""
         dataset = self.datasets.get(name)
         if dataset is None:
+            if name in self.opening:
+                raise opening_error(name)
             unavailable = self.unavailable.get(name)
             if unavailable is not None:
                 raise DatasetUnavailable(unavailable.message)
@@ -60,9 +74,24 @@ class LakeState:
         Raise DatasetNotFound, DatasetUnavailable, Overloaded, ShuttingDown.
         """
         dataset = self.dataset(name)
+        if dataset.is_behind:
+            raise opening_error(name)
+        if not self.wait_until_shredded(dataset, timeout_s):
+            self.check()
+            if dataset.dropped:
+                raise DatasetNotFound(f"dataset {name!r} not found")
+            if self.shredding_trouble:
+                raise DatasetUnavailable(f"events of {name!r} cannot be read at the moment: {self.shredding_trouble}")
+            raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
+        return dataset
+
+    def wait_until_shredded(self, dataset: DatasetState, timeout_s: float) -> bool:
+        """Return whether everything accepted so far of a dataset is shredded, at the latest after a time; the lock is
+        held.
+        """
         due = dict(dataset.accepted)
         if covers(dataset.shredded, due):
-            return dataset
+            return True
         dataset.demanded = True
         self.work.notify()
         self.progress.wait_for(
@@ -75,25 +104,36 @@ class LakeState:
             ),
             timeout_s,
         )
-        self.check()
-        if dataset.dropped:
-            raise DatasetNotFound(f"dataset {name!r} not found")
-        is_behind = not covers(dataset.shredded, due)
-        if is_behind and self.shredding_trouble:
-            raise DatasetUnavailable(f"events of {name!r} cannot be read at the moment: {self.shredding_trouble}")
-        if is_behind:
-            raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
-        return dataset
+        has_failed = self.shredding_error is not None or self.is_closing or dataset.dropped
+        return not has_failed and covers(dataset.shredded, due)
 
-    def adopt_table(self, dataset: DatasetState) -> None:
-        """Update a dataset to the files of its table; its commit lock is held."""
+    def adopt_table(self, dataset: DatasetState) -> bool:
+        """Update a dataset to the files of its table; its commit lock is held.
+
+        Return False where another server has committed events of it in a way that cannot be joined to what is here.
+        """
         positions, received = dataset.table.positions, dataset.table.received  # files are read: not under the lock
         with self.lock:
+            if dataset.dropped:
+                return True
             before = dataset.hot_bytes
-            dataset.adopt_table(positions, received)
-            if not dataset.dropped:
-                self.hot_bytes -= before - dataset.hot_bytes
+            if not dataset.adopt_table(positions, received):
+                self.overtaken(dataset)
+                return False
+            self.hot_bytes -= before - dataset.hot_bytes
             self.work.notify()
+            return True
+
+    def close_dataset(self, dataset: DatasetState) -> None:
+        """Forget an open dataset, and what is in memory of it; the lock is held."""
+        dataset.dropped = True
+        del self.datasets[dataset.info.name]
+        self.backlog_bytes -= dataset.waiting_bytes
+        self.hot_bytes -= dataset.hot_bytes
+        self.uncommittable.discard(dataset)
+        dataset.waiting.clear()
+        dataset.hot, dataset.committing = [], []
+        self.progress.notify_all()
 
     def committed_positions(self) -> Positions:
         """Return the positions in the writers' logs up to which every batch is in its table."""
@@ -115,6 +155,16 @@ class LakeState:
             return self.hot_bytes
         with self.lock:
             return self.hot_bytes - sum(dataset.hot_bytes for dataset in self.uncommittable)
+
+
+def opening_error(name: str) -> TailraceError:
+    """Return the error for a dataset whose events are still being read from the logs."""
+    return DatasetUnavailable(f"dataset {name!r} is being opened on this server", retry_after_s=OPENING_RETRY_S)
+
+
+def _note_overtaken(dataset: DatasetState) -> None:
+    """Say so where no other server should write to the tables; the next commit fails and says so too."""
+    logger.critical("another server has committed events to dataset %r, whose events are in memory", dataset.info.name)
 
 
 def unavailable_error(what: str, error: Exception) -> TailraceError:

@@ -23,7 +23,7 @@ from tailrace.lake.settings import MaintenanceSettings
 from tailrace.lake.snapshot import DataFile, FieldsView, PhysicalColumn, Received
 from tailrace.lake.table_clustering import TableClustering
 from tailrace.lake.table_storage import TableStorage, day_name
-from tailrace.log import FIRST_WRITER, Positions, covers, furthest
+from tailrace.log import FIRST_WRITER, Positions, covers, furthest, same
 
 APPLICATION = "tailrace-log"  # of the transaction identifier that holds the position in the first writer's log
 WRITER_APPLICATION = f"{APPLICATION}/"  # in another writer's, whose name follows
@@ -32,6 +32,8 @@ INPUT_EVENTS = "tailrace-input-events"
 READER_VERSION = 1  # of the Delta protocol
 WRITER_VERSION = 2
 CONFLICTS = 10  # with other writers in succession, after which a commit fails for now
+REUSE_MS = 60_000  # for which written files are committed also after versions of others, who may sweep files later
+OVERTAKEN = "another server has committed events of the same logs to the table"
 CHECKPOINT_VERSIONS = 100  # between two checkpoints
 INDEXED_COLUMNS = "delta.dataSkippingNumIndexedCols"
 ALL_COLUMNS = "-1"
@@ -46,6 +48,11 @@ PROPERTIES = {
 }
 
 logger = logging.getLogger(__name__)
+
+
+class TableOvertaken(DeltaError):
+    """Another server has committed events of the same logs to the table."""
+
 
 _DELTA_TYPES = {
     "boolean": "boolean",
@@ -71,6 +78,7 @@ class DatasetTable:
         self._delta_log = storage.delta_log
         self._current = _read(storage)
         self._checkpoint_at = _next_checkpoint(self.version)
+        self._others_at_ms = 0  # when another writer's version was found last
 
     @classmethod
     def create(cls, storage: TableStorage) -> "DatasetTable":
@@ -175,11 +183,18 @@ class DatasetTable:
         return in_order(rows, self.clustering.of(rows, settings))
 
     def commit(
-        self, ordered: OrderedRows, view: FieldsView, positions: Positions, received: Received = Received()
+        self,
+        ordered: OrderedRows,
+        view: FieldsView,
+        positions: Positions,
+        received: Received = Received(),
+        *,
+        after: Positions | None = None,
     ) -> None:
         """Write rows as Parquet, one file for each day, and add them to the table in one Delta commit.
 
-        Do nothing if the table has these positions, or later ones, already.
+        Do nothing if the table has these positions, or later ones, already. `after` are the positions that the rows
+        follow: raise TableOvertaken where the table has others, and where another server is first with events.
 
         `received` counts what was received for these rows; the commit stores the new total with them. Everything is
         durable when this returns. When it raises, `refresh` and then `positions` tell whether the commit was written;
@@ -189,6 +204,8 @@ class DatasetTable:
         if covers(self.positions, positions):
             return
         before = self.positions
+        if after is not None and not same(before, after):
+            raise TableOvertaken(OVERTAKEN)
         positions = furthest([before, positions])
         added = write_files(self.storage, ordered)
         now_ms = time_ms()
@@ -203,11 +220,12 @@ class DatasetTable:
                 information = _commit_info("WRITE", {"mode": "Append", "partitionBy": json.dumps([DAY])})
                 new_columns = self._new_columns(ordered.rows, view)
                 new_metadata = self._new_metadata(new_columns, positions)
+                self._check_there(added)
                 if self._append([information, *new_metadata, *transactions, *(action for action, _ in added)]):
                     break
                 self.refresh()
                 if self.positions != before:
-                    raise DeltaError("another server has committed events of the same logs to the table")
+                    raise TableOvertaken(OVERTAKEN)
             else:
                 raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
         except BaseException:
@@ -247,6 +265,7 @@ class DatasetTable:
             self.refresh()
             if not {file.name for file in old_files} <= {file.name for file in self.files}:
                 raise DeltaError("files to be replaced are no part of the table any more")
+            self._check_there(added)
             information = _commit_info("WRITE", {"mode": "Append"}, tailrace=operation_name)
             if self._append([information, *self._new_metadata([], self.positions), *added_actions, *removed]):
                 break
@@ -271,6 +290,25 @@ class DatasetTable:
         self._delta_log.settle()
         if not self._delta_log.is_newest(self.version):
             self._current = _read(self.storage)
+            self._others_at_ms = time_ms()
+
+    def fence(self) -> None:
+        """Write a version that changes nothing, so that what another writer is about to commit meets a conflict."""
+        for _ in range(CONFLICTS):
+            self.refresh()
+            if self._append([_commit_info("FENCE", {})]):
+                self._adopt(self._current)
+                return
+        raise DeltaError(f"other writers were first at each of {CONFLICTS} versions of the table")
+
+    def _check_there(self, added: Sequence[NewFile]) -> None:
+        """Raise DeltaError where another server may have swept files that were written a while ago.
+
+        It fences the table before it sweeps, so there is a version of another one then.
+        """
+        written_ms = min((file.written_ms for _, file in added), default=time_ms())
+        if self._others_at_ms >= written_ms and time_ms() - written_ms > REUSE_MS:
+            raise DeltaError("another server has changed the table, and may have removed what was written for it")
 
     def _adopt(self, written: "_TableVersion") -> None:
         """Set what the table is once the next version was written, and write a checkpoint where one is due."""

@@ -36,6 +36,10 @@ class SmallFiles(ABC):
         """Return the content of a file, None where there is none."""
 
     @abstractmethod
+    def names(self, directory: str) -> list[str]:
+        """Return the names of the files in a directory, unordered; none where there is no directory."""
+
+    @abstractmethod
     def replace_durably(self, name: str, content: bytes) -> None:
         """Replace the content of a file atomically and durably."""
 

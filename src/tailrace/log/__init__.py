@@ -11,7 +11,7 @@ from tailrace.log.object_following import ObjectLogFollower
 from tailrace.log.object_names import WriterFenced
 from tailrace.log.object_probe import DishonestStore, require_conditional_put
 from tailrace.log.objects import ObjectLog
-from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest
+from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest, same
 from tailrace.log.reading import LogReader
 from tailrace.log.segments import Damage, FileCalls, LogVersionError
 from tailrace.log.settings import LogSettings
@@ -39,6 +39,7 @@ __all__ = [
     "deliver_nothing",
     "furthest",
     "require_conditional_put",
+    "same",
 ]
 
 

@@ -13,6 +13,11 @@ def covers(positions: Positions, others: Positions) -> bool:
     return all(positions.get(writer, 0) >= position for writer, position in others.items())
 
 
+def same(positions: Positions, others: Positions) -> bool:
+    """Return whether positions are others, a writer that is missing being at 0."""
+    return covers(positions, others) and covers(others, positions)
+
+
 def furthest(several: Iterable[Positions]) -> dict[str, int]:
     """Return the highest position in each writer's log."""
     found: dict[str, int] = {}

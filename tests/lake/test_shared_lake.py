@@ -1,0 +1,156 @@
+"""Lakes that share tables and logs: each event once, whoever has a dataset, and for however long two believe so."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.object_stores import hurried
+from support.shared_lakes import SharedStores, shared_stores, values
+
+from tailrace.events import DatasetNotFound
+from tailrace.lake.shared_lake import DatasetElsewhere
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hurried() -> Iterator[None]:
+    with hurried():
+        yield
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[SharedStores]:
+    with shared_stores(tmp_path) as stores:
+        stores.lake().create("d")
+        stores.lakes.pop().close()
+        yield stores
+
+
+def test_a_dataset_that_is_taken_has_what_the_logs_have_behind_its_table(stores: SharedStores) -> None:
+    stores.append("w1", 1)
+    first = stores.lake("d")
+    stores.append("w2", 2)
+    assert values(first) == [1, 2]
+    first.commit_now()
+    stores.append("w1", 3)
+    assert values(first) == [1, 2, 3]
+
+    second = stores.lake("d")
+    assert values(second) == [1, 2, 3]
+    stores.append("w3", 4)
+    assert values(second) == values(first) == [1, 2, 3, 4]
+
+
+def test_what_is_given_is_in_its_table_and_answers_no_more(stores: SharedStores) -> None:
+    lake = stores.lake("d")
+    stores.append("w1", 1)
+    assert values(lake) == [1]
+    lake.give(["d"])
+    assert not lake.knows("d")
+    with pytest.raises(DatasetNotFound):
+        lake.snapshot("d")
+
+    snapshot = stores.lake("d").snapshot("d")
+    assert (len(snapshot.files), snapshot.hot) == (1, ())
+    lake.take(["d"])
+    assert values(lake) == [1]
+
+
+def test_what_is_given_without_a_commit_is_read_again_by_the_next(stores: SharedStores) -> None:
+    lake = stores.lake("d")
+    stores.append("w1", 1)
+    assert values(lake) == [1]
+    lake.give(["d"], commit=False)
+    snapshot = stores.lake("d").snapshot("d")
+    assert (len(snapshot.files), len(snapshot.hot)) == (0, 1)
+
+
+def test_who_finds_a_part_half_covered_drops_it_and_reads_again(stores: SharedStores) -> None:
+    first, second = stores.lake("d"), stores.lake("d")
+    stores.append("w1", 1)
+    assert values(second) == [1]
+    second.commit_now()
+    stores.append("w1", 2)  # one part of the first has both
+    assert values(first) == values(second) == [1, 2]
+    first.commit_now()
+    assert values(first) == [1, 2]
+    second.commit_now()
+    stores.append("w2", 3)
+    assert values(first) == values(second) == [1, 2, 3]
+    assert values(stores.lake("d")) == [1, 2, 3]
+    assert first.commit_failures == second.commit_failures == 0
+
+
+def test_parts_that_another_has_committed_as_they_are_are_let_go(stores: SharedStores) -> None:
+    first, second = stores.lake("d"), stores.lake("d")
+    for n in (1, 2):
+        stores.append("w1", n)
+        assert values(first) == values(second) == list(range(1, n + 1))
+    first.commit_now()
+    stores.append("w1", 3)
+    assert values(second) == [1, 2, 3]
+    second.commit_now()
+    assert values(second) == values(stores.lake("d")) == [1, 2, 3]
+
+
+def test_columns_of_two_that_both_commit_mean_what_the_registry_says(stores: SharedStores) -> None:
+    first, second = stores.lake("d"), stores.lake("d")
+    assert values(first) == values(second) == []
+    stores.append("w1", 1, a="text")
+    assert values(first) == [1]
+    stores.append("w1", 2, a=7)
+    stores.append("w2", 3, a=[1])
+    assert values(second) == [1, 2, 3]
+    second.commit_now()
+    assert values(first) == [1, 2, 3]
+    first.commit_now()
+    stores.append("w1", 4, b=2.5)
+    assert values(first) == [1, 2, 3, 4]
+    first.commit_now()
+    second.commit_now()
+    views = [lake.snapshot("d").fields for lake in (first, second, stores.lake("d"))]
+    assert values(second) == [1, 2, 3, 4]
+    assert {column.name: column.type for column in views[2].columns} == {
+        column.name: column.type for column in views[0].columns
+    }
+
+
+def test_who_owns_a_dataset_no_more_does_not_answer(stores: SharedStores) -> None:
+    owned = {"d"}
+    lake = stores.lake("d", owns=owned.__contains__)
+    stores.append("w1", 1)
+    assert values(lake) == [1]
+    owned.clear()
+    for call in (lambda: lake.snapshot("d"), lambda: lake.create("e"), lambda: lake.trim("d", 0)):
+        with pytest.raises(DatasetElsewhere):
+            call()
+
+
+def test_what_is_created_and_dropped_takes_no_events_of_a_former_one(stores: SharedStores) -> None:
+    lake = stores.lake("d")
+    stores.append("w1", 1)
+    lake.drop("d")
+    stores.append("w1", 2)  # by a server that was not told yet
+    lake.create("d")
+    stores.append("w1", 3)
+    assert values(lake) == values(stores.lake("d")) == [3]
+
+
+def test_positions_are_those_up_to_which_everything_is_in_the_tables(stores: SharedStores) -> None:
+    lake = stores.lake("d")
+    stores.append("w1", 1)
+    stores.append("w1", 5, "other")
+    assert values(lake) == [1]
+    log = stores.writers["w1"]
+    assert lake.stored_positions(lambda name: True) == {"w1": 0}
+    assert lake.stored_positions(lambda name: name != "d") == {"w1": log.durable_position}
+    lake.commit_now()
+    assert lake.stored_positions(lambda name: True) == {"w1": log.durable_position}
+    lake.take(["no-such"])
+    lake.catalog.storage("broken").replace_durably("_tailrace/dataset.json", b"?")
+    lake.take(["broken"])
+    with pytest.raises(Exception, match="broken"):
+        lake.snapshot("broken", timeout_s=20)
+    assert lake.stored_positions(lambda name: True) is None
+    assert not lake.knows("no-such")
+    lake.drop("broken")
+    assert lake.stored_positions(lambda name: True) == {"w1": log.durable_position}
