@@ -51,7 +51,7 @@ async def _serve(handler: str) -> None:
         serving = asyncio.create_task(http.serve())
         print(port, flush=True)
         await stop.wait()
-        http.stop()  # type: ignore[no-untyped-call]
+        http.stop()
         await serving
 
 

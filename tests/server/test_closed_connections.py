@@ -46,7 +46,7 @@ def message_and_answer(end: Callable[[socket.socket], None]) -> tuple[Message, b
                 answer = await asyncio.to_thread(client.recv, 100) if client.fileno() >= 0 else b""
                 ended.set()
                 await asyncio.wait_for(read.wait(), 30)
-                http.stop()  # type: ignore[no-untyped-call]
+                http.stop()
                 await serving
                 return answer
 

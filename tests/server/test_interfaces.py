@@ -39,7 +39,7 @@ def answered(handler: Handler, sent: bytes, *, is_read: bool = True) -> None:
                 await asyncio.wait_for(ended.wait(), 30)
                 if is_read:
                     assert await asyncio.to_thread(client.recv, 100)
-            http.stop()  # type: ignore[no-untyped-call]
+            http.stop()
             await serving
 
     asyncio.run(run())

@@ -406,14 +406,30 @@ def test_a_file_of_a_table_that_is_missing_makes_it_unavailable(make_server: "Ma
     assert query.status_code == 503
 
 
-def test_a_hangup_without_a_terminal_is_ignored_and_said(make_server: "MakeServer") -> None:
-    server = make_server().start()
+def test_a_hangup_without_a_terminal_reloads_settings(make_server: "MakeServer", tmp_path: Path) -> None:
+    file = tmp_path / "tailrace.toml"
+    file.write_text('request_log = "off"')
+    server = make_server(f"--config={file}").start()
     assert server.process is not None
 
-    server.process.send_signal(signal.SIGHUP)
+    def hang_up(settings: str, said: str) -> None:
+        file.write_text(settings)
+        assert server.process is not None
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: said in server.errors.read_text())
 
-    wait_until(lambda: "SIGHUP is ignored" in server.errors.read_text())
-    assert server.client.get("/readyz").status_code == 200
+    server.client.get("/v1/datasets/unlogged")
+    hang_up(
+        'request_log = "all"\nlog_format = "json"\ncommit_age_s = 7\ntrusted_proxies = ["127.0.0.0/8"]',
+        "SIGHUP: reloaded log_format, request_log, trusted_proxies; changed too, and for the next start: commit_age_s",
+    )
+    server.client.get("/readyz", headers={"X-Forwarded-For": "203.0.113.9"})
+    hang_up("commit_age_s = 0", "what cannot be used stays as it was: setting commit_age_s")
+    hang_up("commit_age_s = 7", "SIGHUP: reloaded log_format, request_log, trusted_proxies")
+
+    lines = [json.loads(line) for line in server.errors.read_text().splitlines() if line.startswith("{")]
+    logged = [(line["path"], line["address"]) for line in lines if "path" in line]
+    assert logged == [("/readyz", "203.0.113.9")]
 
 
 def test_a_server_stops_in_good_order_when_its_terminal_is_gone(make_server: "MakeServer", tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import typer
 from msgspec import Struct
 
 from tailrace.cli.errors import CommandError, NotFoundError, reason_of
-from tailrace.server.layout import DEFAULT_DATA, OWNER_TOKEN_FILE, SERVER_FILE
+from tailrace.server.layout import DEFAULT_DATA, OWNER_TOKEN_FILE, SERVER_FILE, TLS_DIRECTORY
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 300.0  # a query may take long until its first row
@@ -31,6 +31,9 @@ RETRYABLE = frozenset({429, 503})  # with both, nothing of the request was store
 
 _NO_DATASET = re.compile(r"^dataset '([^']+)' not found")
 _HOW_TO_MAKE = re.compile(r": `tailrace dataset create` or POST /v2/datasets makes it$")  # as the hint says
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+X509_PARTIAL_CHAIN = 0x80000  # of OpenSSL: what is trusted need not be an issuer
+X509_NO_CHECK_TIME = 0x200000  # nor still be valid
 WHERE_ELSE = (
     "start one with `tailrace serve`, give the data directory of a running one by --data (TAILRACE_DATA), "
     "or its address by --url (TAILRACE_URL)"
@@ -70,6 +73,7 @@ class Target(Struct, frozen=True):
 
     url: str
     token: str
+    certificates: tuple[str, ...] = ()  # of a local server, in PEM: with them its name is of no account
 
 
 class ServerChoice(Struct, frozen=True):
@@ -112,18 +116,20 @@ def find_server(url: str | None, token: str | None, data: Path) -> Target:
     The owner's token of the data directory goes to that directory's own server only. Raise CommandError.
     """
     local = _local_url(data)
+    certificates: tuple[str, ...] = ()
     if not url:
         if local is None:
             raise CommandError(f"no server runs on the data directory {data}: {WHERE_ELSE}")
         url = local
     parts = _server_url(url)
-    if not token and local is not None and _same_server(parts, urlsplit(local)):
-        token = _owner_token(data)
+    if local is not None and _same_server(parts, urlsplit(local)):
+        token = token or _owner_token(data)
+        certificates = _certificates(data) if is_loopback(url) else ()
     if not token:
         raise CommandError(f"no token for {url}: give one by --token (TAILRACE_TOKEN)")
     if not (token.isascii() and token.isprintable()):
         raise CommandError("the token holds characters that no token has: check --token (TAILRACE_TOKEN)")
-    return Target(url.rstrip("/"), token)
+    return Target(url.rstrip("/"), token, certificates)
 
 
 def is_loopback(url: str) -> bool:
@@ -142,11 +148,18 @@ def connect(target: Target, cafile: Path | None = None) -> httpx.Client:
         headers={"Authorization": f"Bearer {target.token}", "User-Agent": "tailrace"},
         timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         trust_env=not is_loopback(target.url),
-        verify=_trusted(cafile) if urlsplit(target.url).scheme == "https" else False,
+        verify=_trusted(target, cafile) if urlsplit(target.url).scheme == "https" else False,
     )
 
 
-def _trusted(cafile: Path | None) -> ssl.SSLContext:
+def _trusted(target: Target, cafile: Path | None) -> ssl.SSLContext:
+    if target.certificates and cafile is None:
+        # Only these very certificates, so that the name is one of this machine, which they are not for, says nothing.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_flags |= X509_PARTIAL_CHAIN | X509_NO_CHECK_TIME
+        context.load_verify_locations(cadata="\n".join(target.certificates))
+        return context
     file, directory = cafile or os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
     if not (file or directory):
         return httpx.create_ssl_context()
@@ -297,6 +310,18 @@ def _local_url(data: Path) -> str | None:
     except (OSError, ValueError, AttributeError) as error:
         raise CommandError(f"cannot read {path}: {reason_of(error)}") from error
     return url if isinstance(url, str) else None
+
+
+def _certificates(data: Path) -> tuple[str, ...]:
+    """Return the certificates that the server of a data directory may have, without those of their issuers."""
+    found = []
+    for file in sorted((data / TLS_DIRECTORY).glob("*/certificate.pem")):
+        try:
+            first = _CERTIFICATE.search(file.read_text(errors="replace"))
+        except OSError:  # of another user, or it was replaced meanwhile: it is trusted as any other server's then
+            continue
+        found += [first[0]] if first else []
+    return tuple(found)
 
 
 def _owner_token(data: Path) -> str | None:

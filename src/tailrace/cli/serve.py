@@ -122,7 +122,7 @@ def serve(*, config: ConfigFile = None, flags: dict[str, object]) -> None:
     from tailrace.server.serve import serve as run
 
     try:
-        run(settings)
+        run(settings, lambda: load(config, flags, os.environ, _schema())[0])
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
 

@@ -39,6 +39,7 @@ from tailrace.server.single_sign_on import single_sign_on
 from tailrace.server.stores import Stores
 from tailrace.server.streams.listeners import StreamContext, StreamListeners, port_connections
 from tailrace.server.streams.sockets import DoorSocket
+from tailrace.server.tls import Certificate
 from tailrace.server.workers.pool import WorkerPool, WorkerSockets
 from tailrace.server.workers.shared import SharedState
 from tailrace.tail import Tails
@@ -59,21 +60,18 @@ def build(
     max_open_files: int,
     doors: Sequence[DoorSocket] = (),
     workers: WorkerSockets | None = None,
+    certificate: Certificate | None = None,
 ) -> Server:
     """Build a server on the running event loop.
 
     `spawner` forks the processes that run queries; where it is None, queries run in the server's own process.
     `stopping` is set when the server is to stop; `max_open_files` is the process's limit; `doors` are the open sockets
-    of the doors that are no HTTP, `workers` the sockets of the processes that take events in, where there are any.
+    of the doors that are no HTTP, `workers` the sockets of the processes that take events in, where there are any, and
+    `certificate` that of the server's port, where it is for TLS.
     """
     queries = _queries(settings, stores, reference_data, spawner)
     service = _ingest_service(settings, stores, queries, metrics)
-    runner = Runner(
-        stores.monitors,
-        MonitorSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
-        NotificationSender(settings.monitors.delivery),
-        concurrency=settings.monitors.concurrency,
-    )
+    runner = _runner(settings, stores, queries)
     refusals = Refusals()
     hold = AnswerHold(stores.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=stopping.is_set)
     services = _api_services(
@@ -99,14 +97,25 @@ def build(
         service, settings.streams, metrics, hold, recorder.record, settings.request_body.body_timeout_s, most
     )
     streams = StreamListeners(doors, context)
-    url = url_of(settings.server.host, listener)
+    url = url_of(settings.server.host, listener, is_tls=certificate is not None)
+    files = None if certificate is None else certificate.files
     connections = max_connections(max_open_files, ports * most)
     pool: WorkerPool | None = None
     if workers is not None and spawner is not None:
         pool = _worker_pool(settings, stores, spawner, workers, connections, recorder, queries.tails)
-    http = pool or HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=connections)
-    server = Server(settings, stores, queries, service, runner, http, pool, streams, hold, metrics, url)
+        pool.files = files
+    http = pool or HttpServer(recorder, listener, backlog=LISTEN_BACKLOG, connections=connections, files=files)
+    server = Server(settings, stores, queries, service, runner, http, pool, streams, hold, metrics, recorder, url)
     return server
+
+
+def _runner(settings: Settings, stores: Stores, queries: Queries) -> Runner:
+    return Runner(
+        stores.monitors,
+        MonitorSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
+        NotificationSender(settings.monitors.delivery),
+        concurrency=settings.monitors.concurrency,
+    )
 
 
 def _worker_pool(

@@ -26,6 +26,7 @@ from tailrace.protocols.doors.otlp_grpc import (
 )
 from tailrace.server.asgi import Application, Message, Scope
 from tailrace.server.data_directory import refuse
+from tailrace.server.tls import Certificate
 
 MAX_STREAMS = 100  # calls under way on one connection
 MAX_CALLS = 1000  # under way on all: of each that is not read yet the library holds as much as WINDOW_BYTES
@@ -114,8 +115,13 @@ class MessageReads:
 class GrpcListener:
     """Listens once it is made, and serves once it is started; nothing of both without a port."""
 
-    def __init__(self, host: str, port: int, limits: GrpcLimits) -> None:
-        """Raise SystemExit where the port cannot be had. To be called on the event loop."""
+    def __init__(self, host: str, port: int, limits: GrpcLimits, certificate: Certificate | None = None) -> None:
+        """Listen, for TLS with a certificate; raise SystemExit where the port cannot be had.
+
+        To be called on the event loop.
+        """
+        self._renewed: Certificate | None = None
+        self._scheme = "http" if certificate is None else "https"
         self._server: Any = None  # grpc.aio.Server
         self.port = 0
         self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -128,9 +134,32 @@ class GrpcListener:
 
         self._server = grpc.aio.server(options=_options(limits))
         try:
-            self.port = self._server.add_insecure_port(self._address)
+            self.port = (
+                self._server.add_insecure_port(self._address)
+                if certificate is None
+                else self._server.add_secure_port(self._address, self._credentials(certificate))
+            )
         except RuntimeError as error:
             refuse(f"cannot listen for gRPC on {host} port {port}: {error}; give another by otlp_grpc_port")
+
+    def renew(self, certificate: Certificate) -> None:
+        """Use another certificate for the connections from now on."""
+        self._renewed = certificate
+
+    def _credentials(self, certificate: Certificate) -> Any:
+        """Return what the library asks for the certificate of each connection, in a thread of its own."""
+        import grpc
+
+        used = certificate
+
+        def renewed() -> Any:
+            nonlocal used
+            if self._renewed is None or self._renewed == used:
+                return None
+            used = self._renewed
+            return _configuration(used)
+
+        return grpc.dynamic_ssl_server_credentials(_configuration(certificate), renewed)
 
     @property
     def shown(self) -> list[str]:
@@ -165,7 +194,7 @@ class GrpcListener:
         answered: CallFailure | bytes
         if len(self._calls) < MAX_CALLS:
             # A task of its own, which a client that goes away does not cancel: it is done whole or not at all.
-            task = asyncio.create_task(_GrpcCall(context, self._reads).answer(application, path))
+            task = asyncio.create_task(_GrpcCall(context, self._reads, self._scheme).answer(application, path))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
             answered = await asyncio.shield(task)
@@ -184,9 +213,10 @@ class GrpcListener:
 class _GrpcCall:
     """A call, as a request over HTTP."""
 
-    def __init__(self, context: Any, reads: MessageReads) -> None:
+    def __init__(self, context: Any, reads: MessageReads, scheme: str) -> None:
         self._context = context
         self._reads = reads
+        self._scheme = scheme
         self._was_asked = False  # for the message
         self._is_unread = False  # as it was refused
         self._gone: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
@@ -206,7 +236,7 @@ class _GrpcCall:
             "query_string": b"",
             "headers": headers_of(self._context.invocation_metadata() or ()),
             "client": _address(self._context.peer()),
-            "scheme": "http",
+            "scheme": self._scheme,
         }
         await application(scope, self._receive, self._send)
         body = b"".join(self._body)
@@ -258,6 +288,14 @@ def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
         ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         ("grpc.so_reuseport", 0),  # a port that another server has is an error, not shared
     ]
+
+
+def _configuration(certificate: Certificate) -> Any:
+    import grpc
+
+    return grpc.ssl_server_certificate_configuration(
+        [(certificate.key.read_bytes(), certificate.certificate.read_bytes())]
+    )
 
 
 def _address(peer: str) -> tuple[str, int]:

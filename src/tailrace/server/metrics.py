@@ -173,6 +173,7 @@ class Metrics:
         self.dropped: Counter[tuple[str, str]] = Counter()  # datagrams, by door and reason
         self.flushes = Latency(FLUSH_BOUNDS_S)
         self.latency: dict[str, Latency] = {}  # by protocol, or "api"
+        self.certificate_not_after_s: int | None = None  # Unix seconds; None without TLS
 
     def count_ingested(self, protocol: str, events: int, processed_bytes: int) -> None:
         """Count events that became durable."""
@@ -202,6 +203,7 @@ class Metrics:
         for name in ("events", "bytes", "rejections", "refusals", "requests", "dropped"):
             getattr(self, name).update(getattr(other, name))
         self.flushes.add(other.flushes)
+        self.certificate_not_after_s = self.certificate_not_after_s or other.certificate_not_after_s
         for part, latency in other.latency.items():
             self.latency.setdefault(part, Latency()).add(latency)
 
@@ -235,6 +237,12 @@ class _Collector(Collector):
             yield CounterMetricFamily(name, meaning, getattr(self._gauges, counter))
         for counter, name, meaning in MAINTENANCE:
             yield CounterMetricFamily(name, meaning, getattr(self._gauges.maintenance, counter))
+        if self._metrics.certificate_not_after_s is not None:
+            yield GaugeMetricFamily(
+                "tailrace_tls_certificate_not_after_seconds",
+                "When the certificate of the server's port ends, in Unix seconds.",
+                self._metrics.certificate_not_after_s,
+            )
         yield from _caches(self._gauges.caches)
         yield from _monitor_counters(self._gauges)
 

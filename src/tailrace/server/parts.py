@@ -12,6 +12,7 @@ from tailrace.monitors import Runner
 from tailrace.query import Engine, Interrupt
 from tailrace.server.http import HttpServer
 from tailrace.server.metrics import Metrics
+from tailrace.server.recorder import Recorder
 from tailrace.server.settings import Settings
 from tailrace.server.stores import Stores
 from tailrace.server.streams.listeners import StreamListeners
@@ -43,4 +44,5 @@ class Server(Struct, frozen=True, eq=False):
     streams: StreamListeners
     hold: AnswerHold
     metrics: Metrics
+    recorder: Recorder
     url: str

@@ -111,6 +111,11 @@ class Recorder:
         self._lines = 0
         self._unlogged = 0
 
+    def reconfigure(self, request_log: RequestLog, proxies: Proxies) -> None:
+        """Log other requests, and trust other proxies, from now on."""
+        self._request_log = request_log
+        self._proxies = proxies
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the inner application, and record its outcome."""
         self._proxies.apply(scope)

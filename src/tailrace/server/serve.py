@@ -8,9 +8,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import uvloop
 from msgspec import Struct
@@ -30,14 +30,16 @@ from tailrace.server.data_directory import locked, refuse, remove_address, write
 from tailrace.server.engines import check_dask, fork_spawner, reference_data_of
 from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
 from tailrace.server.http import raise_descriptor_limit
-from tailrace.server.layout import RELAY_SOCKET
+from tailrace.server.layout import RELAY_SOCKET, TLS_DIRECTORY
 from tailrace.server.listener import listening_alike
 from tailrace.server.metrics import Metrics
 from tailrace.server.parts import Server
+from tailrace.server.reloading import Reloader
 from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
 from tailrace.server.streams.listeners import port_connections
 from tailrace.server.streams.sockets import DoorSocket, door_sockets
+from tailrace.server.tls import Certificate, CertificateFiles
 from tailrace.server.workers.pool import WorkerSockets
 from tailrace.server.workers.relay import relay_socket
 
@@ -55,10 +57,13 @@ class _Opened(Struct, frozen=True, eq=False):
     listeners: Sequence[socket.socket]
     doors: Sequence[DoorSocket]
     workers: WorkerSockets | None  # where there are any
+    files: CertificateFiles | None  # of the certificate, where the port is for TLS
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
     """Run a server until SIGTERM or SIGINT, then stop gracefully and end the process with exit code 0.
+
+    `reread` reads the settings again, for SIGHUP; it may raise ConfigError.
 
     Raise SystemExit with a message (exit code 1) when another server works on the data directory, when the port is
     taken, or when the directory cannot be used; ConfigError when a file that a setting names cannot be.
@@ -82,8 +87,13 @@ def serve(settings: Settings) -> None:
         logs.configure(settings.server.log_level, settings.server.log_format)
         if reason := why_missing():
             logger.warning("the native library is not used, so taking events in is slow: %s", reason)
-        opened = _Opened(listeners, doors, None if relay is None else WorkerSockets(listeners, relay, lock))
-        uvloop.run(_serve(settings, reference_data, data, spawner, opened))
+        opened = _Opened(
+            listeners,
+            doors,
+            None if relay is None else WorkerSockets(listeners, relay, lock),
+            CertificateFiles(settings.tls, data / TLS_DIRECTORY) if settings.tls.certificate else None,
+        )
+        uvloop.run(_serve(settings, reference_data, data, spawner, opened, reread))
     _exit()
 
 
@@ -93,13 +103,16 @@ async def _serve(
     data: Path,
     spawner: Spawner | None,
     opened: "_Opened",
+    reread: Callable[[], Settings] | None,
 ) -> None:
-    stopping = asyncio.Event()
+    stopping, hangup = asyncio.Event(), _Hangup()
     max_open_files = raise_descriptor_limit()
-    _handle_signals(stopping)
+    _handle_signals(stopping, hangup)
     metrics = Metrics()
+    certificate = None if opened.files is None else opened.files.open()
+    metrics.certificate_not_after_s = None if certificate is None else certificate.not_after_s
     most = port_connections(settings.streams, max_open_files, connection_ports(settings, opened.doors))
-    grpc = _grpc_listener(settings, most)
+    grpc = _grpc_listener(settings, most, certificate)
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
         settings,
@@ -112,14 +125,20 @@ async def _serve(
         max_open_files=max_open_files,
         doors=opened.doors,
         workers=opened.workers,
+        certificate=certificate,
     )
+    hangup.reloader = Reloader(server, files=opened.files, doors=opened.doors, grpc=grpc, reread=reread)
+    reloading = asyncio.create_task(hangup.reloader.run())
     write_address(data, server.url, [*grpc.shown, *server.streams.shown])
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)
+    reloading.cancel()
     await _stop(server, serving, grpc)
+    if opened.files is not None:
+        opened.files.close()
 
 
-def _grpc_listener(settings: Settings, most: int) -> GrpcListener:
+def _grpc_listener(settings: Settings, most: int, certificate: Certificate | None) -> GrpcListener:
     options: otlp.OtlpOptions = settings.protocols[otlp.PROTOCOL.name]
     limits = GrpcLimits(
         max_message_bytes=min(options.grpc_max_message_bytes, settings.parsing.max_body_bytes),
@@ -127,7 +146,7 @@ def _grpc_listener(settings: Settings, most: int) -> GrpcListener:
         max_connections=most,
         idle_timeout_s=settings.streams.idle_timeout_s,
     )
-    return GrpcListener(settings.server.host, options.grpc_port, limits)
+    return GrpcListener(settings.server.host, options.grpc_port, limits, certificate)
 
 
 async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, stopping: asyncio.Event) -> None:
@@ -138,8 +157,7 @@ async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, 
     if starting.done() and not stopping.is_set():
         starting.result()
         server.stores.reserve.keep()
-        application: Any = server.http.target
-        await grpc.start(application)
+        await grpc.start(server.recorder)
         await server.streams.start()
         server.runner.start()
         gc.collect()
@@ -209,10 +227,22 @@ async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener)
     serving.result()
 
 
-def _handle_signals(stopping: asyncio.Event) -> None:
+class _Hangup:
+    """What SIGHUP is for, once the server is built."""
+
+    def __init__(self) -> None:
+        self.reloader: Reloader | None = None
+
+    def reload(self) -> None:
+        """Reload; during a start there is nothing to reload."""
+        if self.reloader is not None:
+            self.reloader.ask()
+
+
+def _handle_signals(stopping: asyncio.Event, hangup: _Hangup) -> None:
     """Stop the server at SIGTERM and SIGINT, and at SIGHUP where its terminal was closed.
 
-    Without a terminal SIGHUP is ignored.
+    Without a terminal SIGHUP reloads.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -220,15 +250,12 @@ def _handle_signals(stopping: asyncio.Event) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
         return
 
-    def ignore() -> None:
-        logger.info("SIGHUP is ignored: settings are read at the start; SIGTERM stops the server")
-
     def stop() -> None:
         logger.info("SIGHUP: the terminal is gone, the server stops")
         stopping.set()
 
     has_terminal = sys.stdin is not None and sys.stdin.isatty()
-    loop.add_signal_handler(signal.SIGHUP, stop if has_terminal else ignore)
+    loop.add_signal_handler(signal.SIGHUP, stop if has_terminal else hangup.reload)
 
 
 def tune_garbage_collector() -> None:

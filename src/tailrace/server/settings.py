@@ -26,6 +26,7 @@ from tailrace.server.layout import DEFAULT_DATA
 from tailrace.server.request_body import RequestBodyLimits
 from tailrace.server.response_body import ResponseBodyLimits
 from tailrace.server.streams.settings import StreamLimits
+from tailrace.server.tls import TlsSettings
 from tailrace.tail.settings import TailLimits
 
 # Settings of earlier versions, and what to do instead.
@@ -134,6 +135,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """The effective settings of a server, by the part that they are handed to."""
 
     server: Annotated[ServerSettings, UNPREFIXED] = ServerSettings()
+    tls: TlsSettings = TlsSettings()
     request_body: Annotated[RequestBodyLimits, UNPREFIXED] = RequestBodyLimits()
     response_body: Annotated[ResponseBodyLimits, Meta(extra={"prefix": "answer_"})] = ResponseBodyLimits()
     parsing: Annotated[Limits, UNPREFIXED] = Limits()

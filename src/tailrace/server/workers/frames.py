@@ -113,7 +113,15 @@ class Serving(Struct, frozen=True, tag=7, array_like=True):
     """Of a worker: its log is open, and requests are accepted."""
 
 
-ControlFrame = Opened | Released | FiguresAsked | Stop | Figures | Refused | LogFault | Serving
+class Reloaded(Struct, frozen=True, tag=8, array_like=True):
+    """To a worker: settings that changed while it runs, by name, pickled; the files of a new certificate."""
+
+    values: bytes
+    certificate: str = ""
+    key: str = ""
+
+
+ControlFrame = Opened | Released | FiguresAsked | Stop | Figures | Refused | LogFault | Serving | Reloaded
 
 
 class Frames(Generic[T]):

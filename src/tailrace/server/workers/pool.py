@@ -33,6 +33,7 @@ from tailrace.server.workers.frames import (
     Opened,
     Refused,
     Released,
+    Reloaded,
     Serving,
     Stop,
 )
@@ -116,6 +117,8 @@ class WorkerPool:
         self._relay = RelayServer(recorder, self._known_dataset)
         self._follower: LogFollower | None = None
         self._stopping = asyncio.Event()
+        self._reloaded: dict[str, object] = {}  # settings that changed since the start, by name
+        self.files: tuple[Path, Path] | None = None  # of the certificate and its key, where the port is for TLS
         self.damage: list[Damage] = []
         lake.follow(self.catch_up, shared.datasets.advance)
 
@@ -137,6 +140,21 @@ class WorkerPool:
         for worker in self._workers:
             if worker.frames is not None:
                 worker.frames.put(Stop())
+
+    def renew(self, files: tuple[Path, Path]) -> None:
+        """Use another certificate for the connections from now on."""
+        self.files = files
+        self._tell(Reloaded(pickle.dumps({}), *map(str, files)))
+
+    def reload(self, values: Mapping[str, object]) -> None:
+        """Take over settings that changed, by name."""
+        self._reloaded |= values
+        self._tell(Reloaded(pickle.dumps(dict(values))))
+
+    def _tell(self, frame: ControlFrame) -> None:
+        for worker in self._workers:
+            if worker.frames is not None:
+                worker.frames.put(frame)
 
     async def open(self, positions: Mapping[str, int]) -> None:
         """Accept events from now on, as the logs are replayed up to these positions; return once every worker does.
@@ -235,10 +253,11 @@ class WorkerPool:
         setup = WorkerSetup(
             number=worker.number,
             workers=len(self._workers),
-            values={name: SCHEMA.value(self._settings, name) for name in SCHEMA.settings},
+            values={name: SCHEMA.value(self._settings, name) for name in SCHEMA.settings} | self._reloaded,
             data=self._data,
             log=self._logs[worker.name],
             connections=self._connections,
+            files=self.files,
         )
         descriptors = [
             self._sockets.listeners[worker.number].fileno(),

@@ -45,6 +45,7 @@ from tailrace.server.workers.frames import (
     Opened,
     Refused,
     Released,
+    Reloaded,
     Serving,
     Stop,
 )
@@ -69,6 +70,7 @@ class WorkerSetup(Struct, frozen=True):
     data: Path
     log: Path  # the directory of its log
     connections: int  # at the same time, at most
+    files: tuple[Path, Path] | None  # of the certificate and its key, where the port is for TLS
 
 
 def start(setup: bytes, descriptors: Sequence[int]) -> None:
@@ -132,6 +134,7 @@ class _Worker:
         self._passing = PassingApplication(self._relay, shared)
         self._log: Log | None = None
         self._service: WorkerIngestService | None = None
+        self._recorder: Recorder | None = None  # once it serves
         self._fault = ""
 
     async def _ask_dataset(self, name: str) -> tuple[int, KnownDataset | None]:
@@ -143,7 +146,13 @@ class _Worker:
         """Serve until the main process says to stop; where it has ended, end at once."""
         control.setblocking(False)
         frames: Frames[ControlFrame] = Frames(CONTROL, *await asyncio.open_unix_connection(sock=control))
-        http = HttpServer(self._passing, self._listener, backlog=LISTEN_BACKLOG, connections=self._setup.connections)
+        http = HttpServer(
+            self._passing,
+            self._listener,
+            backlog=LISTEN_BACKLOG,
+            connections=self._setup.connections,
+            files=self._setup.files,
+        )
         serving = asyncio.create_task(http.serve())
         looking: asyncio.Task[None] | None = None
         while (frame := await frames.read()) is not None:
@@ -154,12 +163,14 @@ class _Worker:
                 await self._release(frame.position)
             elif isinstance(frame, FiguresAsked):
                 frames.put(self._figures())
+            elif isinstance(frame, Reloaded):
+                self._reload(frame, http)
             elif isinstance(frame, Stop):
                 break
         else:
             os._exit(1)  # the main process has ended: there is nobody to answer for
         self._is_stopping = True
-        http.stop()  # type: ignore[no-untyped-call]
+        http.stop()
         await serving
         if looking is not None:
             looking.cancel()
@@ -168,6 +179,16 @@ class _Worker:
         frames.put(self._figures())
         with suppress(ConnectionError):
             await frames.drain()
+
+    def _reload(self, frame: Reloaded, http: HttpServer) -> None:
+        """Take over what was reloaded."""
+        if frame.certificate:
+            http.renew((Path(frame.certificate), Path(frame.key)))
+        if values := pickle.loads(frame.values):
+            own = SCHEMA.build({**self._setup.values, **values}).server
+            logs.configure(own.log_level, own.log_format)
+            if self._recorder is not None:
+                self._recorder.reconfigure(own.request_log, Proxies(own.trusted_proxies))
 
     async def _open(self, floor: int, frames: Frames[ControlFrame]) -> None:
         """Open the log, and answer from then on."""
@@ -212,7 +233,7 @@ class _Worker:
             hold=self._hold,
             is_idempotent=settings.idempotency.window_s > 0,
         )
-        return Recorder(
+        self._recorder = Recorder(
             application,
             metrics=self._metrics,
             refusals=Refusals(),
@@ -220,6 +241,7 @@ class _Worker:
             request_log=settings.server.request_log,
             pass_on=pass_on,
         )
+        return self._recorder
 
     async def _release(self, position: int) -> None:
         if self._log is not None and self._service is not None:
