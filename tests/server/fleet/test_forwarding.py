@@ -118,7 +118,7 @@ async def served(application: Application) -> AsyncIterator[str]:
         try:
             yield url
         finally:
-            server.stop()  # type: ignore[no-untyped-call]
+            server.stop()
             await asyncio.wait({serving}, timeout=10)
 
 
