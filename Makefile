@@ -143,6 +143,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 lock: .venv/bin/uv
 	$(LOCK) pyproject.toml --group dev --all-extras -o requirements/dev.txt >/dev/null
 	$(LOCK) -c requirements/dev.txt pyproject.toml -o requirements/run.txt >/dev/null
+	$(LOCK) -c requirements/dev.txt pyproject.toml --all-extras -o requirements/image.txt >/dev/null
 	$(LOCK) -c requirements/dev.txt requirements/build.in -o requirements/build.txt >/dev/null
 	$(LOCK) requirements/zig.in -o requirements/zig.txt >/dev/null
 	$(LOCK) requirements/node.in -o requirements/node.txt >/dev/null

@@ -42,6 +42,7 @@ OPERATIONS = [(method, path, each) for path, methods in DOCUMENT["paths"].items(
 PROTOCOL_ROUTES = [(route, protocol) for protocol in PROTOCOLS for route in protocol.routes]
 NAMES = [f"{route.method} {openapi.mounted(route, protocol)}" for route, protocol in PROTOCOL_ROUTES]
 READERS = ("read_json", "decode_json")
+READ_BY_LIBRARIES = {"/mcp"}  # paths whose handlers pass the body on
 IN_ANY_LETTER_CASE = (MonitorBody, notifiers.NotifierBody)  # read as objects, whose names are then found
 
 
@@ -98,6 +99,9 @@ def test_every_route_of_a_protocol_says_what_goes_in_and_out(route: Route, proto
 def test_the_body_of_a_route_is_what_its_handler_reads(route: ApiRoute) -> None:
     assert isinstance(route.handler, FunctionType)
     found = list(read_by(route.handler))
+    if route.path in READ_BY_LIBRARIES:
+        assert not found
+        return
 
     if route.body in IN_ANY_LETTER_CASE:
         assert found == [dict[str, Any]]

@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tail": {"events", "lake", "query"},
     "ingest": {"events", "storage", "parsing", "log", "lake", "access", "query", "tail"},
     "protocols": {"events", "native", "parsing", "access"},
+    "agents": {"events"},
     "monitors": {"events", "storage", "query", "access"},
     "api": {
         "events",
@@ -42,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tail",
         "monitors",
         "protocols",
+        "agents",
     },
     "console": {"events", "api"},
     "server": {
@@ -66,7 +68,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         WHOLE,
     },
     "testing": {"events", "config", "processes", "access", "protocols", "server"},
-    "cli": {"config", "server", "testing"},
+    "cli": {"agents", "config", "server", "testing"},
     "__main__": {"cli"},
 }
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tailrace.access import Grant, require
+from tailrace.agents import AgentApplication
 from tailrace.api import audit
 from tailrace.api.errors import error_body
 from tailrace.api.route import ANY_TOKEN, ApiRoute
@@ -52,6 +53,7 @@ def build(services: Services) -> Starlette:
         },
     )
     app.router.redirect_slashes = False
+    app.state.agents = AgentApplication(app)
     document = cache(partial(_document, services.protocols))
     app.state.openapi = cache(lambda: msgspec.json.encode(document()))
     app.state.page = cache(lambda: _page(document()))

@@ -1,6 +1,7 @@
 """The table of all routes of the API."""
 
 from tailrace.api import (
+    agents,
     annotations,
     apl,
     dashboards,
@@ -61,4 +62,5 @@ ROUTES: tuple[ApiRoute, ...] = (
     *docs.ROUTES,
     *health.ROUTES,
     *refusals.ROUTES,
+    *agents.ROUTES,
 )

@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Command] = {
     "saved-query": Command("resources", "saved_query", is_group=True),
     "audit": Command("audit", "audit"),
     "console": Command("console", "console"),
+    "mcp": Command("agents", "mcp"),
     "demo": Command("demo", "demo"),
     "exec": Command("execute", "execute"),
 }

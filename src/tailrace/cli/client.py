@@ -92,6 +92,10 @@ class ServerChoice(Struct, frozen=True):
         """Return a client of the server; raise CommandError."""
         return connect(self.find(), self.cafile)
 
+    def connect_async(self) -> httpx.AsyncClient:
+        """Return a client for the event loop; raise CommandError."""
+        return httpx.AsyncClient(**_client_options(self.find(), self.cafile))
+
 
 def server_command(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of the server to a command, which gets them as its argument `server`."""
@@ -143,13 +147,17 @@ def connect(target: Target, cafile: Path | None = None) -> httpx.Client:
 
     The certificates to trust are those of the file, of the variables SSL_CERT_FILE and SSL_CERT_DIR, or httpx's own.
     """
-    return httpx.Client(
-        base_url=target.url,
-        headers={"Authorization": f"Bearer {target.token}", "User-Agent": "tailrace"},
-        timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-        trust_env=not is_loopback(target.url),
-        verify=_trusted(target, cafile) if urlsplit(target.url).scheme == "https" else False,
-    )
+    return httpx.Client(**_client_options(target, cafile))
+
+
+def _client_options(target: Target, cafile: Path | None) -> dict[str, Any]:
+    return {
+        "base_url": target.url,
+        "headers": {"Authorization": f"Bearer {target.token}", "User-Agent": "tailrace"},
+        "timeout": httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+        "trust_env": not is_loopback(target.url),
+        "verify": _trusted(target, cafile) if urlsplit(target.url).scheme == "https" else False,
+    }
 
 
 def _trusted(target: Target, cafile: Path | None) -> ssl.SSLContext:
