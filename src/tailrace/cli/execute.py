@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from tailrace.cli.errors import FAILED, CommandError, reason_of
-from tailrace.testing import CLIENTS, ServerNotStarted, run_server
 
 NOT_FOUND = 127  # as a shell has it
 SIGNALLED = 128  # to which a shell adds the number of the signal
@@ -34,6 +33,9 @@ def execute(
 
     Example: tailrace exec --dataset shop -- npm test
     """
+    # Imported late, for a fast --help of all commands.
+    from tailrace.testing import CLIENTS, ServerNotStarted, run_server
+
     if shutil.which(command[0]) is None:
         raise CommandError(f"{command[0]}: no such command", NOT_FOUND)
     try:
