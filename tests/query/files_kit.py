@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
 
-from tailrace.lake.snapshot import DataFile, FieldsView, HotTable, PhysicalColumn, Snapshot, TableRoot
+from tailrace.lake.snapshot import Check, DataFile, FieldsView, HotTable, PhysicalColumn, Snapshot, TableRoot, no_check
 from tailrace.query import AplRequest, DuckDB, QueryLimits, run_apl
 from tailrace.query.apl_result import AplResult
 
@@ -107,7 +107,7 @@ class FileDesk:
     def names(self) -> Sequence[str]:
         return ["logs"]
 
-    def snapshot(self, name: str, *, timeout_s: float) -> Snapshot:
+    def snapshot(self, name: str, *, timeout_s: float, check: Check = no_check) -> Snapshot:
         return Snapshot("logs", tuple(self.files), self.hot, self.view, self.primary_key)
 
 

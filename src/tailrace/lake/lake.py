@@ -27,7 +27,7 @@ from tailrace.lake.preload import preload
 from tailrace.lake.replay import ReadLog, Replay
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shredding import ShreddingThread
-from tailrace.lake.snapshot import FieldsView, RowFilter, Snapshot
+from tailrace.lake.snapshot import FieldsView, RowFilter, Snapshot, no_check
 from tailrace.lake.state import LakeState
 from tailrace.log import FIRST_WRITER, Subscription
 from tailrace.storage.reserve import Reserve
@@ -288,14 +288,17 @@ class Lake:
 
     # Read and commit
 
-    def snapshot(self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S) -> Snapshot:
+    def snapshot(
+        self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S, check: Callable[[], None] = no_check
+    ) -> Snapshot:
         """Return the dataset with everything that was accepted before the call.
 
-        Raise DatasetNotFound, DatasetUnavailable when its files are gone, Overloaded.
+        `check` is called now and then while that is waited for, and raises to give up. Raise
+        DatasetNotFound, DatasetUnavailable when its files are gone, Overloaded.
         """
         self._catch_up()
         with self._state.lock:
-            dataset = self._state.shredded(name, timeout_s)
+            dataset = self._state.shredded(name, timeout_s, check)
             parts = (*dataset.committing, *dataset.hot)
             hot = tuple(part.table for part in parts)
             received = sum((part.received for part in parts), dataset.received)

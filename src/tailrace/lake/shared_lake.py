@@ -15,7 +15,7 @@ from tailrace.lake.maintenance import Deletion
 from tailrace.lake.opening import DatasetOpener
 from tailrace.lake.preload import preload
 from tailrace.lake.settings import LakeSettings
-from tailrace.lake.snapshot import RowFilter, Snapshot
+from tailrace.lake.snapshot import RowFilter, Snapshot, no_check
 from tailrace.log import Damage, ObjectLogFollower, Positions
 from tailrace.storage.object_store import ObjectStore
 
@@ -173,13 +173,15 @@ class SharedLake(Lake):
 
     # What needs a dataset to be here
 
-    def snapshot(self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S) -> Snapshot:
+    def snapshot(
+        self, name: str, *, timeout_s: float = DRAIN_TIMEOUT_S, check: Callable[[], None] = no_check
+    ) -> Snapshot:
         """Return the dataset with everything that was stored in any log before the call.
 
         Raise as `Lake.snapshot` does, and DatasetElsewhere.
         """
         snapshot = super().snapshot
-        return self._with_own(name, lambda: snapshot(name, timeout_s=timeout_s), timeout_s)
+        return self._with_own(name, lambda: snapshot(name, timeout_s=timeout_s, check=check), timeout_s)
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; raise as `Lake.trim` does, and DatasetElsewhere."""

@@ -116,6 +116,14 @@ class Snapshot(Struct, frozen=True, eq=False):
         return path in self.timespans and set(types) == {"integer"}
 
 
+Check = Callable[[], None]
+"""Raises where something is not to go on."""
+
+
+def no_check() -> None:
+    """Let something go on."""
+
+
 class SnapshotSource(Protocol):
     """What has datasets to be queried, wherever they are. Thread-safe."""
 
@@ -125,10 +133,11 @@ class SnapshotSource(Protocol):
     def names(self) -> Sequence[str]:
         """Return the names of all datasets, in order, those that cannot be opened included."""
 
-    def snapshot(self, name: str, *, timeout_s: float) -> Snapshot:
+    def snapshot(self, name: str, *, timeout_s: float, check: Check = no_check) -> Snapshot:
         """Return a dataset as it is once what was acknowledged before this call is in it.
 
-        Raise DatasetNotFound, DatasetUnavailable, Overloaded where that takes longer.
+        `check` is called now and then while that is waited for, and raises to give up. Raise
+        DatasetNotFound, DatasetUnavailable, Overloaded where that takes longer.
         """
 
 

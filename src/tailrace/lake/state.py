@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from tailrace.events import (
@@ -13,10 +14,12 @@ from tailrace.events import (
 )
 from tailrace.lake.catalog import Catalog
 from tailrace.lake.dataset_state import DatasetState, UnavailableDataset
+from tailrace.lake.snapshot import no_check
 from tailrace.log import Positions, covers
 from tailrace.storage.faults import disk_full, is_full, reason_of
 
 OPENING_RETRY_S = 1
+CHECK_S = 0.1  # between two looks at whether whoever waits has given up
 
 logger = logging.getLogger(__name__)
 
@@ -68,15 +71,16 @@ class LakeState:
         if self.is_closing:
             raise ShuttingDown("the server is shutting down")
 
-    def shredded(self, name: str, timeout_s: float) -> DatasetState:
+    def shredded(self, name: str, timeout_s: float, check: Callable[[], None] = no_check) -> DatasetState:
         """Return the dataset once everything accepted so far is shredded; the lock is held.
 
-        Raise DatasetNotFound, DatasetUnavailable, Overloaded, ShuttingDown.
+        `check` is called now and then, and raises to give up. Raise DatasetNotFound, DatasetUnavailable,
+        Overloaded, ShuttingDown.
         """
         dataset = self.dataset(name)
         if dataset.is_behind:
             raise opening_error(name)
-        if not self.wait_until_shredded(dataset, timeout_s):
+        if not self.wait_until_shredded(dataset, timeout_s, check):
             self.check()
             if dataset.dropped:
                 raise DatasetNotFound(f"dataset {name!r} not found")
@@ -85,7 +89,9 @@ class LakeState:
             raise Overloaded(f"events of {name!r} are still being read after {timeout_s} s", retry_after_s=5)
         return dataset
 
-    def wait_until_shredded(self, dataset: DatasetState, timeout_s: float) -> bool:
+    def wait_until_shredded(
+        self, dataset: DatasetState, timeout_s: float, check: Callable[[], None] = no_check
+    ) -> bool:
         """Return whether everything accepted so far of a dataset is shredded, at the latest after a time; the lock is
         held.
         """
@@ -94,16 +100,20 @@ class LakeState:
             return True
         dataset.demanded = True
         self.work.notify()
-        self.progress.wait_for(
-            lambda: (
-                covers(dataset.shredded, due)
-                or dataset.dropped
-                or self.shredding_error
-                or self.shredding_trouble
-                or self.is_closing
-            ),
-            timeout_s,
-        )
+        end_s = time.monotonic() + timeout_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            check()
+            if self.progress.wait_for(
+                lambda: (
+                    covers(dataset.shredded, due)
+                    or dataset.dropped
+                    or self.shredding_error
+                    or self.shredding_trouble
+                    or self.is_closing
+                ),
+                min(left_s, CHECK_S),
+            ):
+                break
         has_failed = self.shredding_error is not None or self.is_closing or dataset.dropped
         return not has_failed and covers(dataset.shredded, due)
 

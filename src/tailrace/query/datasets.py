@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from tailrace.events import DatasetNotFound, Forbidden
-from tailrace.lake.snapshot import Snapshot, SnapshotSource
+from tailrace.lake.snapshot import Snapshot, SnapshotSource, no_check
 
 Check = Callable[[str], None]
 """Raises for a dataset that may not be read: Forbidden, or DatasetNotFound for another organisation's."""
@@ -14,7 +14,7 @@ class ReadableDatasets:
     """The datasets that `check` allows. Each name is looked up once, so that all of a query reads the same events.
 
     `check_organisation` raises for a dataset of another organisation, which no view may read; without it
-    `view_snapshot` is None.
+    `view_snapshot` is None. `go_on` is called while a snapshot is waited for, and raises to give up.
     """
 
     def __init__(
@@ -24,11 +24,13 @@ class ReadableDatasets:
         *,
         timeout_s: Callable[[], float],
         check_organisation: Check | None = None,
+        go_on: Callable[[], None] = no_check,
     ) -> None:
         self._source = source
         self._check = check
         self._timeout_s = timeout_s
         self._check_organisation = check_organisation
+        self._go_on = go_on
         self._names: tuple[str, ...] | None = None
         self._snapshots: dict[str, Snapshot] = {}
 
@@ -42,8 +44,11 @@ class ReadableDatasets:
         """Return the snapshot of a name's dataset. Raise what `resolve` and the source raise."""
         snapshot = self._snapshots.get(name)
         if snapshot is None:
-            snapshot = self._snapshots[name] = self._source.snapshot(self.resolve(name), timeout_s=self._timeout_s())
+            snapshot = self._snapshots[name] = self._read(self.resolve(name))
         return snapshot
+
+    def _read(self, name: str) -> Snapshot:
+        return self._source.snapshot(name, timeout_s=self._timeout_s(), check=self._go_on)
 
     @property
     def view_snapshot(self) -> Callable[[str], Snapshot] | None:
@@ -71,7 +76,7 @@ class ReadableDatasets:
     def _snapshot_for_view(self, name: str) -> Snapshot:
         assert self._check_organisation is not None
         self._check_organisation(name)
-        return self._source.snapshot(name, timeout_s=self._timeout_s())
+        return self._read(name)
 
     def _may_read(self, name: str) -> bool:
         try:

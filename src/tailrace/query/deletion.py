@@ -61,7 +61,7 @@ class RowsMatched:
         """Return the query over the dataset as it is now. Raise what compiling raises."""
         request = self._request
         timeout_s = self._engine.limits.timeout_s
-        others = ReadableDatasets(self._source, self._check, timeout_s=lambda: timeout_s)
+        others = ReadableDatasets(self._source, self._check, timeout_s=lambda: timeout_s, go_on=self._interrupt.check)
 
         def snapshot(name: str) -> Snapshot:
             return self._source.snapshot(name, timeout_s=timeout_s) if name == self.dataset else others.snapshot(name)

@@ -112,6 +112,7 @@ def _compiler_factory(
         check,
         timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s),
         check_organisation=check_organisation,
+        go_on=interrupt.check,
     )
     results: dict[str, pa.Table] = {}
 

@@ -36,7 +36,9 @@ def run_sql(
     """
     started = time.perf_counter()
     interrupt = interrupt or Interrupt()
-    datasets = ReadableDatasets(source, check, timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s))
+    datasets = ReadableDatasets(
+        source, check, timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s), go_on=interrupt.check
+    )
 
     def view(name: str) -> pa.Table | None:
         if views is None or views.view(name) is None:
