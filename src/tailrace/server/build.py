@@ -81,7 +81,7 @@ def build(
         service,
         runner,
         health=lambda: health(server, stopping),
-        metrics=lambda: server_figures(server),
+        metrics=lambda: server_figures(server, stopping),
         refusals=refusals,
     )
     recorder = Recorder(

@@ -1,25 +1,28 @@
 """What a server counts and measures, its workers included."""
 
+import asyncio
 import shutil
 from collections.abc import Sequence
 
 from tailrace.server.metrics import CacheFigures, Gauges, Metrics, exposition
 from tailrace.server.parts import Server
+from tailrace.server.readiness import health
 from tailrace.server.workers.frames import Figures
 
 
-async def server_figures(server: Server) -> bytes:
+async def server_figures(server: Server, stopping: asyncio.Event) -> bytes:
     """Return what is counted and measured, by all processes together, as Prometheus reads it."""
+    is_ready = not (await health(server, stopping)).reason
     if server.workers is None:
-        return exposition(server.metrics, _gauges(server, []))
+        return exposition(server.metrics, _gauges(server, [], is_ready))
     figures = await server.workers.figures()
     total = Metrics()
     total.add(server.metrics)
     server.workers.add_metrics(total)
-    return exposition(total, _gauges(server, figures))
+    return exposition(total, _gauges(server, figures, is_ready))
 
 
-def _gauges(server: Server, figures: Sequence[Figures]) -> Gauges:
+def _gauges(server: Server, figures: Sequence[Figures], is_ready: bool) -> Gauges:
     stores, hold, engine, runner = server.stores, server.hold, server.queries.engine, server.runner
     log, lake, limiter = stores.log, stores.lake, server.queries.query_limiter
     damage = [*log.damage, *(each for left in stores.worker_logs.values() for each in left.damage)]
@@ -27,6 +30,7 @@ def _gauges(server: Server, figures: Sequence[Figures]) -> Gauges:
         damage += server.workers.damage
     lag = lake.lag()
     return Gauges(
+        is_ready=is_ready,
         free_disk_bytes=shutil.disk_usage(stores.data).free,
         uncommitted_events=lag.events,
         uncommitted_age_s=lag.age_s,

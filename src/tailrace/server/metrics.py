@@ -24,6 +24,7 @@ from tailrace.lake import MaintenanceCounters
 from tailrace.native import why_missing
 
 GAUGES = (  # member of `Gauges`, name and meaning of the metric
+    ("is_ready", "tailrace_ready", "1 where /readyz is 200, 0 where it is 503."),
     ("free_disk_bytes", "tailrace_free_disk_bytes", "Free bytes on the disk of the data directory."),
     (
         "uncommitted_events",
@@ -98,6 +99,7 @@ class CacheFigures(Struct, frozen=True):
 class Gauges(Struct, frozen=True):
     """What is measured when asked for."""
 
+    is_ready: bool
     log_bytes: int  # of all segment files
     log_damage: int  # stretches of the log, or of its positions, that hold nothing sound
     log_missing_positions: int  # batches whose segment is not there
