@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "protocols": {"events", "native", "parsing", "access"},
     "agents": {"events"},
     "monitors": {"events", "storage", "query", "access"},
+    "backup": {"events", "storage", "lake", WHOLE},
     "api": {
         "events",
         "config",
@@ -44,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "monitors",
         "protocols",
         "agents",
+        "backup",
     },
     "console": {"events", "api"},
     "server": {
@@ -63,12 +65,13 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ingest",
         "monitors",
         "protocols",
+        "backup",
         "api",
         "console",
         WHOLE,
     },
     "testing": {"events", "config", "processes", "access", "protocols", "server"},
-    "cli": {"agents", "config", "server", "testing"},
+    "cli": {"agents", "config", "backup", "server", "testing"},
     "__main__": {"cli"},
 }
 

@@ -17,6 +17,7 @@ from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.api.services import Monitoring, ServerHealth
+from tailrace.backup.running import Backups, BackupSources
 from tailrace.config import load
 from tailrace.console.application import Console
 from tailrace.ingest.answer_hold import AnswerHold
@@ -68,6 +69,7 @@ def services_of(
         query_limiter=ConcurrencyLimiter(1, running=1, waiting=0),
         tails=Tails(TailLimits(), lambda limits: engine),
         monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None, undeliverable),
+        backups=Backups(BackupSources(lake, database, lake.root.parent / "backups", dict)),
         **more,
     )
 

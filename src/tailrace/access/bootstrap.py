@@ -66,6 +66,17 @@ def bootstrap(database: Database, invalidation: Invalidation, now: str, root_tok
     return secret
 
 
+def add_owners_token(database: Database, now: str, name: str) -> str | None:
+    """Make one more personal token for the first owner, and return its secret; None where there is no owner."""
+    with database.changing() as connection:
+        owner = _first_owner(connection)
+        if owner is None:
+            return None
+        secret = new_secret("personal")
+        insert_token(connection, "personal", secret, created_at=now, user_id=owner, name=name, organisation=None)
+        return secret
+
+
 def _first_owner(connection: Connection) -> str | None:
     """Return the id of the earliest owner of the first organisation."""
     first = (memberships.c.role == "owner") & (memberships.c.organisation == FIRST_ORGANISATION)

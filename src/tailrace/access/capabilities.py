@@ -43,7 +43,8 @@ ORG_CAPABILITIES: Mapping[str, tuple[str, ...]] = {
     "monitors": _CRUD,
     "notifiers": _CRUD,
     "rbac": _CRUD,
-    "server": ("read",),  # not Axiom's: metrics and refused requests of the whole server
+    # Not Axiom's: metrics and refused requests of the whole server; a backup of it.
+    "server": ("read", "backup"),
     "sharedAccessKeys": ("read", "update"),
     "users": _CRUD,
     "views": _CRUD,

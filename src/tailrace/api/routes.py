@@ -4,6 +4,7 @@ from tailrace.api import (
     agents,
     annotations,
     apl,
+    backups,
     dashboards,
     datasets,
     docs,
@@ -63,4 +64,5 @@ ROUTES: tuple[ApiRoute, ...] = (
     *health.ROUTES,
     *refusals.ROUTES,
     *agents.ROUTES,
+    *backups.ROUTES,
 )

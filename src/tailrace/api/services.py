@@ -16,6 +16,7 @@ from tailrace.api.browser_cookie import session_secret
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
+from tailrace.backup.running import Backups
 from tailrace.events import BadRequest, TailraceError, TooLarge
 from tailrace.events.outcome import Refusal
 from tailrace.lake import DatasetStore, Snapshot
@@ -65,6 +66,7 @@ class Services(Struct, frozen=True, eq=False):
     query_limiter: ConcurrencyLimiter
     tails: Tails
     monitoring: Monitoring
+    backups: Backups
     record: Callable[[AuditEntry], Awaitable[None]]  # into the audit trail
     protocols: Sequence[Protocol] = PROTOCOLS
     refusals: Callable[[], Sequence[Refusal]] = tuple  # latest first

@@ -30,6 +30,8 @@ COMMANDS: Mapping[str, Command] = {
     "query": Command("query", "query", takes_extra=True),
     "tail": Command("tail", "tail"),
     "doctor": Command("doctor", "doctor"),
+    "backup": Command("backup", "backup"),
+    "restore": Command("backup", "restore"),
     "dataset": Command("datasets", "app", is_group=True),
     "token": Command("tokens", "app", is_group=True),
     "key": Command("keys", "app", is_group=True),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import google_crc32c
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tailrace.events import Batch
 from tailrace.events.idempotency import BatchKey, IdempotencySettings
@@ -87,6 +88,16 @@ class IdempotencyKeys:
         for position, batch in batches:
             for key in batch.keys:
                 self._remember(key, batch.received_ns, position)
+
+    def content(self) -> bytes | None:
+        """Return a file of all keys for a backup, beside which there is no log: they are in it from the first position
+        on. None where no key was ever stored.
+        """
+        if not self.is_used:
+            return None
+        with self._state:
+            remembered = list(self._keys.items())
+        return FILE_MAGIC + b"".join(_record(digest, replace(key, position=0)) for digest, key in remembered)
 
     def flush(self) -> None:
         """Write the keys that the file has not; raise OSError where that fails, and nothing is lost then."""

@@ -55,6 +55,12 @@ class DeltaLog(ABC):
         Raise OSError, DeltaError.
         """
 
+    # Copying
+
+    @abstractmethod
+    def needed(self) -> list[str]:
+        """Return the names, beneath the table, of the files from which the newest version can be read."""
+
     # Opening
 
     @abstractmethod
@@ -91,6 +97,19 @@ class DeltaLog(ABC):
 def encode(actions: Iterable[Action]) -> bytes:
     """Return the content of a version."""
     return b"".join(msgspec.json.encode(action) + b"\n" for action in actions)
+
+
+def needed_names(names: Iterable[str]) -> list[str]:
+    """Return those of a table's log from which the newest version can be read: the last checkpoint, and the versions
+    since.
+    """
+    numbered = {
+        name: int(base[:DIGITS])
+        for name in names
+        if len(base := name.rpartition("/")[2]) > DIGITS and base[:DIGITS].isdigit()
+    }
+    since = max((number for name, number in numbered.items() if ".checkpoint" in name), default=0)
+    return [name for name, number in numbered.items() if number >= since]
 
 
 def version_name(version: int) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,14 @@ from types import MappingProxyType
 
 from msgspec.structs import replace
 
-from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
+from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable, TailraceError
 from tailrace.events.declarations import DeclaredFields
 from tailrace.lake import health
 from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
 from tailrace.lake.committing import CommitThread
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.datasets import Datasets
+from tailrace.lake.delta import DeltaError
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S, FileChanges
 from tailrace.lake.local_catalog import LocalCatalog
@@ -29,6 +30,7 @@ from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shredding import ShreddingThread
 from tailrace.lake.snapshot import FieldsView, RowFilter, Snapshot, no_check
 from tailrace.lake.state import LakeState
+from tailrace.lake.table_copy import Keep, TableCopy, copy_of_table
 from tailrace.log import FIRST_WRITER, Subscription
 from tailrace.storage.reserve import Reserve
 
@@ -331,6 +333,22 @@ class Lake:
                 continue
             self._commits.commit(dataset)
         self._commits.acknowledge_committed()
+
+    def copies(self, keep: Callable[[str], Keep]) -> Iterator[tuple[str, TableCopy | Exception]]:
+        """Yield each dataset with its table to be copied, or with what is wrong with it; one that is dropped meanwhile
+        is left out.
+
+        The tables have everything that was accepted before the first is asked for. Small files beside them are given to
+        `keep(dataset)`; see `copy_of_table`.
+        """
+        self._catch_up()
+        for name in self.names():
+            try:
+                yield name, copy_of_table(self._state, self._commits, name, keep(name))
+            except DatasetNotFound:
+                continue
+            except (TailraceError, OSError, DeltaError) as error:
+                yield name, error
 
     def committed_position(self, writer: str = FIRST_WRITER) -> int:
         """Return the position in a writer's log up to which every batch is in its table."""

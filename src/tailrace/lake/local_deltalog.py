@@ -24,6 +24,7 @@ from tailrace.lake.deltalog import (
     Action,
     DeltaLog,
     encode,
+    needed_names,
     version_name,
 )
 from tailrace.lake.local_files import SORT_PREFIX, LocalFiles
@@ -89,6 +90,10 @@ class LocalDeltaLog(DeltaLog):
     def checkpoint(self) -> None:
         """Write a checkpoint of the newest version, and delete the versions that it replaces."""
         checkpoint(self._storage)
+
+    def needed(self) -> list[str]:
+        """Return the names of the files from which the newest version can be read."""
+        return needed_names(self._storage.names(DELTA_LOG))
 
     def recover(self) -> list[str]:
         """Repair the log after a crash or a power cut; return the names of files set aside."""
@@ -166,7 +171,7 @@ def check(storage: LocalFiles) -> None:
 
     delta-rs takes an empty one for a version in which nothing was done, and its rows would be missing without a word.
     """
-    for name in sorted(_needed(storage)):
+    for name in sorted(needed_names(storage.names(DELTA_LOG))):
         if name.endswith(".json") and (fault := _fault(storage.read(name))):
             raise DatasetUnavailable(f"version {_number(name)} of the table is not readable: {fault}")
 
@@ -263,7 +268,7 @@ def checkpoint(storage: LocalFiles) -> None:
     try:
         scratch.make_scratch(DELTA_LOG)
         before = {LAST_CHECKPOINT}
-        for name in _needed(storage):
+        for name in needed_names(storage.names(DELTA_LOG)):
             storage.link(name, f"{beneath}/{name}")
             before.add(name)
         create_checkpoint(scratch.uri)
@@ -276,17 +281,6 @@ def checkpoint(storage: LocalFiles) -> None:
     finally:
         storage.remove_scratch(beneath)
     remove_old_versions(storage.uri)
-
-
-def _needed(storage: LocalFiles) -> list[str]:
-    """Return the files from which the newest version can be read: the last checkpoint, and the versions since."""
-    numbered = {
-        name: int(base[:DIGITS])
-        for name in storage.names(DELTA_LOG)
-        if len(base := _base(name)) > DIGITS and base[:DIGITS].isdigit()
-    }
-    since = max((number for name, number in numbered.items() if ".checkpoint" in name), default=0)
-    return [name for name, number in numbered.items() if number >= since]
 
 
 def _base(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from tailrace.lake.fields import DAY
-from tailrace.lake.hashes import SUFFIX, HashingFile, damage
+from tailrace.lake.hashes import CHUNK_BYTES, SUFFIX, HashingFile, damage
 from tailrace.lake.local_deltalog import LocalDeltaLog
 from tailrace.lake.local_files import LocalFiles
 from tailrace.lake.snapshot import DataFile
@@ -66,6 +66,12 @@ class LocalTable(LocalFiles, TableStorage):
     def parquet(self, name: str) -> pq.ParquetFile:
         """Open a data file for reading, by which the checksums of its pages are verified; the caller closes it."""
         return pq.ParquetFile(self.directory / name, page_checksum_verification=True)
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a data file."""
+        with (self.directory / name).open("rb", buffering=0) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
     def size_bytes(self, name: str) -> int:
         """Return the size of a file."""

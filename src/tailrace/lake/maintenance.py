@@ -2,7 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -80,6 +81,24 @@ class TableMaintenance:
         damaged = sidecar.load_damaged(table.storage)
         self.damaged = {file.name: FOUND_BEFORE for file in table.files if file.name in damaged}
         self._verifying_since_ms = -VERIFY_INTERVAL_MS
+        self._pins = Counter[str]()  # names of files that are being copied, each with how many copies are under way
+        self._pins_lock = threading.Lock()
+
+    @contextmanager
+    def pinned(self, names: Collection[str]) -> Iterator[None]:
+        """Keep files on disk while they are copied, though they may not be part of the table any more.
+
+        To be entered with the commit lock while they are part of it. On a full disk they are deleted nevertheless, as
+        events that arrive need the space more.
+        """
+        with self._pins_lock:
+            self._pins.update(names)
+        try:
+            yield
+        finally:
+            with self._pins_lock:
+                self._pins -= Counter(names)
+            self._sweep_due_ms = 0
 
     # In the background
 
@@ -140,8 +159,8 @@ class TableMaintenance:
     def sweep(self, now_ms: int, *, at_once: bool = False) -> int:
         """Delete data files that the table has not referenced for `keep_removed_s`; return the number deleted.
 
-        With `at_once` delete every unreferenced file now, even if a query that began earlier still reads it: for when
-        the disk is full.
+        With `at_once` delete every unreferenced file now, even if a query that began earlier still reads it, or a
+        backup copies it: for when the disk is full.
 
         A file without a recorded removal, as an interrupted commit or compaction leaves it, is kept for as long from
         the first sweep that finds it. While an unreadable version of the table is set aside, such files are not
@@ -158,13 +177,15 @@ class TableMaintenance:
                 unreferenced = [name for name in self.table.storage.data_file_names() if name not in live]
             recorded = sidecar.load_removed(self.table.storage)
             keeps_unrecorded = self.table.storage.delta_log.has_version_set_aside()
+            with self._pins_lock:
+                pinned = set() if at_once else set(self._pins)
             removed: dict[str, int] = {}
             due: list[str] = []
             for name in unreferenced:
                 if keeps_unrecorded and name not in recorded:
                     continue
                 since_ms = min(recorded.get(name, now_ms), now_ms)
-                if now_ms - since_ms >= keep_ms:
+                if now_ms - since_ms >= keep_ms and name not in pinned:
                     due.append(name)
                 else:
                     removed[name] = since_ms
@@ -180,7 +201,9 @@ class TableMaintenance:
             if due:
                 with self._commit_lock:
                     self.table.storage.remove_empty_days()
-            self._sweep_due_ms = min(removed.values()) + keep_ms if removed else now_ms + MS_PER_DAY
+            # What is pinned is due once it is released.
+            ends = [since_ms + keep_ms for since_ms in removed.values() if since_ms + keep_ms > now_ms]
+            self._sweep_due_ms = min(ends, default=now_ms + MS_PER_DAY)
         self._counters.add(files_removed=len(due))
         return len(due)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from tailrace.lake.clock import time_ms
 from tailrace.lake.delta import create_checkpoint, remove_old_versions
-from tailrace.lake.deltalog import Action, DeltaLog, encode, version_name
+from tailrace.lake.deltalog import DELTA_LOG, Action, DeltaLog, encode, needed_names, version_name
 from tailrace.storage.object_files import ObjectFiles
 
 
@@ -54,6 +54,11 @@ class ObjectDeltaLog(DeltaLog):
         uri = self._store.location(self._dataset)
         create_checkpoint(uri)
         remove_old_versions(uri)
+
+    def needed(self) -> list[str]:
+        """Return the names of the files from which the newest version can be read."""
+        prefix = f"{self._dataset}/"
+        return needed_names(name.removeprefix(prefix) for name in self._store.names(prefix + DELTA_LOG))
 
     def recover(self) -> list[str]:
         """Return nothing: there are no parts of versions."""

@@ -133,6 +133,10 @@ class ObjectTable(ObjectSmallFiles, TableStorage):
         with self._cache.hold([self.name(name)]):
             return pq.ParquetFile(self._cache.path(self.name(name)), page_checksum_verification=True)
 
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a data file as the store has it, which takes nothing out of the cache."""
+        return self.store.chunks(self.name(name))
+
     def size_bytes(self, name: str) -> int:
         """Return the size of a file."""
         return self.store.size_bytes(self.name(name))

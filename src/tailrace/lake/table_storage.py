@@ -5,7 +5,7 @@ directories.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import date, timedelta
 from pathlib import Path
@@ -119,6 +119,10 @@ class TableStorage(SmallFiles):
     @abstractmethod
     def parquet(self, name: str) -> pq.ParquetFile:
         """Open a data file for reading, by which the checksums of its pages are verified; the caller closes it."""
+
+    @abstractmethod
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a data file. Raise FileNotFoundError, at the first, where there is none."""
 
     @abstractmethod
     def size_bytes(self, name: str) -> int:

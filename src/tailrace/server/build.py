@@ -10,6 +10,7 @@ from tailrace import api
 from tailrace.api.concurrency_limiter import ConcurrencyLimiter
 from tailrace.api.services import Monitoring, ServerHealth
 from tailrace.api.stored_monitors import MonitorSources
+from tailrace.backup.running import Backups, BackupSources
 from tailrace.console.application import Console
 from tailrace.console.assets import Assets
 from tailrace.ingest.answer_hold import AnswerHold
@@ -25,7 +26,7 @@ from tailrace.server.engines import lookup_engine, query_engine, spreader_of, wa
 from tailrace.server.figures import server_figures
 from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
-from tailrace.server.layout import WORKER_LOGS_DIRECTORY
+from tailrace.server.layout import BACKUPS_DIRECTORY, KEYS_FILE, SESSIONS_FILE, WORKER_LOGS_DIRECTORY
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
 from tailrace.server.metrics import Metrics
 from tailrace.server.parts import Queries, Server
@@ -42,6 +43,7 @@ from tailrace.server.streams.sockets import DoorSocket
 from tailrace.server.tls import Certificate
 from tailrace.server.workers.pool import WorkerPool, WorkerSockets
 from tailrace.server.workers.shared import SharedState
+from tailrace.storage.files import read_bytes
 from tailrace.tail import Tails
 
 PARSE_THREADS = 2
@@ -209,11 +211,21 @@ def _api_services(
         query_limiter=queries.query_limiter,
         tails=queries.tails,
         monitoring=Monitoring(stores.monitors, runner.changed, runner.deliver),
+        backups=_backups(stores),
         record=service.record,
         refusals=refusals.latest,
         console=settings.console,
         provider=single_sign_on(settings),
     )
+
+
+def _backups(stores: Stores) -> Backups:
+    def small_files() -> dict[str, bytes]:
+        # Not the owner's token: whoever may make a backup would have it, and with it everything else.
+        found = {KEYS_FILE: stores.keys.content(), SESSIONS_FILE: read_bytes(stores.data / SESSIONS_FILE)}
+        return {name: content for name, content in found.items() if content is not None}
+
+    return Backups(BackupSources(stores.lake, stores.database, stores.data / BACKUPS_DIRECTORY, small_files))
 
 
 def _application(

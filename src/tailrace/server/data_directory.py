@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace.events import TailraceError
 from tailrace.log import LogVersionError
-from tailrace.server.layout import LOCK_FILE, SERVER_FILE, TEMPORARY_DIRECTORY
+from tailrace.server.layout import BACKUPS_DIRECTORY, LOCK_FILE, RESTORING_FILE, SERVER_FILE, TEMPORARY_DIRECTORY
 from tailrace.storage.faults import reason_of
 from tailrace.storage.files import make_directories, replace_durably
 from tailrace.storage.legacy import ImportRefused
@@ -54,6 +54,12 @@ def locked(data: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def check_restored(data: Path) -> None:
+    """Refuse to start on a data directory to which a backup is restored in part."""
+    if (data / RESTORING_FILE).exists():
+        refuse(f"a restore to {data} was stopped in the middle: run `tailrace restore` again, which goes on with it")
+
+
 @contextlib.contextmanager
 def opening(path: Path) -> Iterator[None]:
     """Refuse to start, with a reason of one line, where a part of the data directory cannot be used."""
@@ -73,10 +79,12 @@ def opening(path: Path) -> Iterator[None]:
 
 
 def remove_temporary(data: Path) -> None:
-    """Remove what queries of a killed server spilled to disk; where that fails, a query that spills reports it.
+    """Remove what queries of a killed server spilled to disk, and its backups kept; where that fails, a query that
+    spills reports it.
 
     Engines create the directory again.
     """
+    shutil.rmtree(data / BACKUPS_DIRECTORY, ignore_errors=True)
     directory = data / TEMPORARY_DIRECTORY
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):

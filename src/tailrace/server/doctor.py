@@ -32,6 +32,7 @@ from tailrace.server.layout import (
     LOCK_FILE,
     LOG_DIRECTORY,
     OWNER_TOKEN_FILE,
+    RESTORING_FILE,
     SERVER_FILE,
     SESSIONS_FILE,
     WORKER_LOGS_DIRECTORY,
@@ -86,6 +87,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield from _addresses(settings)
         return
     running = is_running(data)
+    if (data / RESTORING_FILE).exists():
+        advice = "run `tailrace restore` again, which goes on with it"
+        yield Finding("wrong", "data directory", "a restore to it was stopped in the middle", advice)
     yield from _directory(data)
     yield from _disk(data, settings)
     yield from _server(data, running, settings)

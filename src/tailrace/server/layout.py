@@ -3,6 +3,7 @@
 from pathlib import Path
 
 DEFAULT_DATA = Path("tailrace-data")
+BACKUPS_DIRECTORY = "backups"
 CACHE_DIRECTORY = "cache"
 KEYS_FILE = "idempotency.keys"
 LAKE_DIRECTORY = "lake"
@@ -17,5 +18,6 @@ LOCK_FILE = "lock"
 OWNER_TOKEN_FILE = "owner-token"
 RELAY_SOCKET = "workers.sock"
 RESERVE_FILE = "reserve"
+RESTORING_FILE = "restoring"
 SERVER_FILE = "server.json"
 SESSIONS_FILE = "sessions.key"

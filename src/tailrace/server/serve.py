@@ -26,7 +26,7 @@ from tailrace.query import ReferenceData
 from tailrace.server import logs
 from tailrace.server.banner import print_banner, say
 from tailrace.server.build import build, connection_ports
-from tailrace.server.data_directory import locked, refuse, remove_address, write_address
+from tailrace.server.data_directory import check_restored, locked, refuse, remove_address, write_address
 from tailrace.server.engines import check_dask, fork_spawner, reference_data_of
 from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
 from tailrace.server.http import raise_descriptor_limit
@@ -84,6 +84,7 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> N
         door_sockets(STREAM_DOORS, settings) as doors,
         relay_socket(data, RELAY_SOCKET) if workers > 1 else contextlib.nullcontext() as relay,
     ):
+        check_restored(data)
         logs.configure(settings.server.log_level, settings.server.log_format)
         if reason := why_missing():
             logger.warning("the native library is not used, so taking events in is slow: %s", reason)

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -89,6 +89,28 @@ class Database:
     def reading(self) -> AbstractContextManager[Connection]:
         """Return a connection for reads."""
         return self._engine.connect()
+
+    def copy_to(self, path: Path) -> bool:
+        """Copy an SQLite database as it is at one moment into a new file (mode 0600), while others change it.
+
+        Return False for another one, which has its own means. Raise StorageUnavailable, also for one that is damaged,
+        and DiskFull.
+        """
+        with self.reading() as connection:
+            source = connection.connection.driver_connection
+            if not isinstance(source, sqlite3.Connection):
+                return False
+            create_file(path)
+            try:
+                with closing(sqlite3.connect(path)) as target:
+                    source.backup(target)
+                    target.execute("PRAGMA journal_mode=DELETE")  # so that it is one file
+                    [found] = target.execute("PRAGMA quick_check(1)").fetchone()
+            except sqlite3.Error as error:
+                raise sqlite_fault(error) or StorageUnavailable(f"the database cannot be copied: {error}") from error
+        if found != "ok":
+            raise StorageUnavailable(f"the database is damaged ({found}): no copy of it was made")
+        return True
 
     @contextmanager
     def changing(self) -> Iterator[Connection]:

@@ -111,6 +111,17 @@ class ObjectFiles:
         with _faults(self.url):
             return sorted(obstore.list_with_delimiter(self._store)["common_prefixes"])
 
+    def sizes(self, directory: str) -> dict[str, int]:
+        """Return the size of each object in a directory and those beneath it, by name."""
+        with _faults(directory):
+            return {each["path"]: int(each["size"]) for page in obstore.list(self._store, directory) for each in page}
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of an object. Raise FileNotFoundError, at the first, where there is none."""
+        with _faults(name):
+            for chunk in obstore.get(self._store, name).stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
+
     def download(self, name: str, file: BinaryIO) -> int:
         """Write the content of an object into a file; return its size. Raise FileNotFoundError."""
         with _faults(name):

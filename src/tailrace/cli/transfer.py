@@ -1,0 +1,82 @@
+"""The progress of commands that copy files: a bar on a terminal, a line from time to time elsewhere."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from tailrace.cli.output import counted, printable
+
+LINE_EVERY_S = 10.0
+
+
+class TransferProgress:
+    """Counts what is copied, and shows it on standard error. Thread-safe."""
+
+    def __init__(self, console: Console, bar: Progress | None) -> None:
+        self.warnings = 0
+        self.copied = 0  # files
+        self.copied_bytes = 0  # of all files, those that were there included
+        self._console = console
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task("", total=0)
+        self._lock = threading.Lock()
+        self._files = self._done = 0
+        self._total_bytes = 0
+        self._told_s = time.monotonic()
+
+    def expect(self, files: int, size_bytes: int) -> None:
+        """Add files that are to be done."""
+        with self._lock:
+            self._files += files
+            self._total_bytes += size_bytes
+            self._show()
+
+    def advance(self, size_bytes: int) -> None:
+        """Count bytes that are done."""
+        with self._lock:
+            self.copied_bytes += size_bytes
+            self._show()
+
+    def end_file(self, *, copied: bool) -> None:
+        """Count a file that is done: copied, or there already."""
+        with self._lock:
+            self._done += 1
+            self.copied += copied
+
+    def warn(self, text: str) -> None:
+        """Tell of something that is not as it should be."""
+        with self._lock:
+            self.warnings += 1
+            self._console.print(printable(f"tailrace: {text}"), markup=False, soft_wrap=True)
+
+    def _show(self) -> None:
+        if self._bar is not None and self._task is not None:
+            told = f"{self._done} of {counted(self._files, 'file')}"
+            self._bar.update(self._task, completed=self.copied_bytes, total=self._total_bytes, description=told)
+        elif time.monotonic() - self._told_s >= LINE_EVERY_S:
+            self._told_s = time.monotonic()
+            size = f"{decimal(self.copied_bytes)} of {decimal(self._total_bytes)}"
+            self._console.print(f"{self._done} of {counted(self._files, 'file')}, {size}", soft_wrap=True)
+
+
+@contextmanager
+def transfer_progress() -> Iterator[TransferProgress]:
+    """Yield the progress of a copy, shown while it goes on."""
+    console = Console(stderr=True, highlight=False, emoji=False)
+    if not console.is_terminal:
+        yield TransferProgress(console, None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        yield TransferProgress(console, bar)
