@@ -4,14 +4,21 @@ import re
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
 from deltalake import DeltaTable
 from support.events import batch
 
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Lake, LakeSettings, sidecar
+from tailrace.lake.catalog import DROPPED
+from tailrace.lake.deltalog import UNREADABLE_DIRECTORY
+from tailrace.server import layout
+from tailrace.storage.database import FILE_NAME as DATABASE_FILE
+
+if TYPE_CHECKING:
+    from conftest import Server
 
 PAGE = (Path(__file__).parent.parent / "docs" / "data.md").read_text()
 NOT_RUN = "<!-- not run by the tests -->\n"
@@ -66,6 +73,32 @@ def test_the_layout_is_as_drawn(lake: Path) -> None:
     assert sorted(each.name for each in dataset.iterdir()) == ["_day=2026-05-28", "_delta_log", "_tailrace"]
     assert sorted(each.name for each in (dataset / "_tailrace").iterdir()) == ["dataset.json", "fields.json"]
     assert all(re.fullmatch(r"part-.*\.zstd\.parquet", each.name) for each in (dataset / "_day=2026-05-28").iterdir())
+
+
+def drawn() -> list[tuple[int, str]]:
+    """Return the names in the drawing of the data directory, each with its depth."""
+    [tree] = re.findall(r"^tailrace-data/\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    found = []
+    for line in tree.splitlines():
+        names = re.match(r" *(.*?)(?: {2,}|$)", line)
+        assert names is not None
+        depth = (len(line) - len(line.lstrip())) // 2
+        found += [(depth, name.rstrip("/")) for name in names[1].split(", ")]
+    return found
+
+
+def test_every_file_of_a_data_directory_is_drawn(server: "Server") -> None:
+    top = {name.partition("/")[0] for depth, name in drawn() if depth == 1}
+    own = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
+    database = {DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"}
+
+    assert top == own | database
+    assert {path.name for path in server.data.iterdir()} <= top
+    beside = {name.rpartition("/")[2] for depth, name in drawn() if depth in (4, 2)}
+    sidecars = {sidecar.INFO, sidecar.FIELDS, sidecar.CLUSTERING, sidecar.REMOVED, sidecar.DAMAGED, DROPPED}
+    assert {name.rpartition("/")[2] for name in (*sidecars, UNREADABLE_DIRECTORY)} <= beside
+    found = {path.name for path in server.data.glob("lake/*/_tailrace/*")}
+    assert {name for name in found if not name.startswith(("sort-", "checkpoint-"))} <= beside
 
 
 def test_the_columns_are_as_described(lake: Path) -> None:

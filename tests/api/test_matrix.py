@@ -11,7 +11,7 @@ from support import http
 from support.waiting import wait_until
 
 from tailrace.access.capabilities import DATASET_CAPABILITIES, ORG_CAPABILITIES
-from tailrace.api import ROUTES, ApiRoute, Permission
+from tailrace.api import ROUTES, ApiRoute
 from tailrace.api.route import ANY_TOKEN, PUBLIC
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GUARDED = [route for route in ROUTES if route.permission is not PUBLIC]
 WITH_IDS = [route for route in GUARDED if "{" in route.path]
-OF_THE_SERVER = [route for route in GUARDED if route.permission == Permission("server", "read")]
+OF_THE_SERVER = [route for route in GUARDED if route.permission is not None and route.permission.capability == "server"]
 LISTS = [route for route in GUARDED if route.method == "GET" and route not in WITH_IDS and route not in OF_THE_SERVER]
 OURS = "ours-alone"  # in the name of all that the first organisation has here
 
@@ -113,6 +113,7 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
         "/tailrace/v1/users": {"id": user, "token": personal},
         "/v2/orgs": {"id": "tailrace"},
         "/tailrace/v1/tail": {"dataset": OURS},
+        "/tailrace/v1/backups": {"id": made("/tailrace/v1/backups", {}), "dataset": OURS},
         "/tailrace/v1/keys": {"id": made("/tailrace/v1/keys", {"protocol": "moesif", "name": OURS, "dataset": OURS})},
     }
     # All else by the examples of the routes that make it.
@@ -149,7 +150,7 @@ def test_no_token_a_wrong_one_and_an_expired_one_are_401(world: World, route: Ap
 
 @pytest.mark.parametrize("route", OF_THE_SERVER, ids=name)
 def test_what_is_of_the_whole_server_is_for_the_first_organisation(world: World, route: ApiRoute) -> None:
-    assert world.call(route, world.server.token).status_code == 200
+    assert world.call(route, world.server.token).status_code in (200, 204, 400)  # whose parameters are missing
     for token in (world.other_owner, world.other_api):
         assert world.call(route, token).status_code == 403
 

@@ -209,7 +209,8 @@ def test_a_bit_of_a_table_that_another_reader_would_not_miss_is_found(data: Path
     content[len(content) // 4] ^= 1
     file.write_bytes(content)
 
-    done = doctor("--data", str(data))
+    assert doctor("--data", str(data)).exit_code == 0
+    done = doctor("--data", str(data), "--verify")
 
     assert done.exit_code == 1
     assert f"{file.name} is damaged" in wrong(done)[0]

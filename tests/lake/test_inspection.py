@@ -9,6 +9,7 @@ from support.lakes import NEVER
 
 from tailrace.lake import Lake
 from tailrace.lake.inspection import Inspection, dataset_directories, inspect
+from tailrace.lake.local_table import LocalTable
 
 
 @pytest.fixture
@@ -28,14 +29,14 @@ def one_file(directory: Path) -> Path:
 
 
 def test_a_whole_dataset_has_no_fault(directory: Path) -> None:
-    assert inspect(directory) == Inspection(files=2, rows=4)
+    assert inspect(LocalTable(directory)) == Inspection(files=2, rows=4)
 
 
 def test_nothing_is_changed(directory: Path) -> None:
     newest = max((directory / "_delta_log").glob("*.json"))
     newest.write_bytes(b"")
     before = contents(directory)
-    inspect(directory)
+    inspect(LocalTable(directory))
 
     assert contents(directory) == before
 
@@ -44,7 +45,7 @@ def test_a_missing_file_is_named(directory: Path) -> None:
     file = one_file(directory)
     file.unlink()
 
-    fault = inspect(directory).fault
+    fault = inspect(LocalTable(directory)).fault
     assert fault.startswith(f"{file.name} cannot be read: FileNotFoundError")
 
 
@@ -53,14 +54,14 @@ def test_a_file_of_another_size_is_named_with_both(directory: Path) -> None:
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:-1])
 
-    assert inspect(directory) == Inspection(f"{file.name} has {size - 1} bytes, but {size} were written")
+    assert inspect(LocalTable(directory)) == Inspection(f"{file.name} has {size - 1} bytes, but {size} were written")
 
 
 def test_a_file_that_is_no_parquet_is_named(directory: Path) -> None:
     file = one_file(directory)
     file.write_bytes(bytes(file.stat().st_size))
 
-    assert inspect(directory).fault.startswith(f"{file.name} cannot be read: ")
+    assert inspect(LocalTable(directory)).fault.startswith(f"{file.name} cannot be read: ")
 
 
 def test_a_changed_value_is_found(directory: Path) -> None:
@@ -69,7 +70,8 @@ def test_a_changed_value_is_found(directory: Path) -> None:
     content[6] ^= 1  # of the first page
     file.write_bytes(content)
 
-    assert inspect(directory).fault.startswith(f"{file.name} is damaged: ")
+    assert inspect(LocalTable(directory)).fault == ""
+    assert inspect(LocalTable(directory), verify=True).fault.startswith(f"{file.name} is damaged: ")
 
 
 @pytest.mark.parametrize("name", ["dataset.json", "fields.json"])
@@ -77,14 +79,14 @@ def test_a_spoiled_file_beside_the_table_is_a_fault(directory: Path, name: str) 
     [path] = directory.rglob(name)
     path.write_bytes(b"{")
 
-    assert inspect(directory).fault
+    assert inspect(LocalTable(directory)).fault
 
 
 def test_a_table_without_a_log_is_a_fault(directory: Path) -> None:
     for path in (directory / "_delta_log").iterdir():
         path.unlink()
 
-    assert inspect(directory).fault.startswith("cannot be opened: ")
+    assert inspect(LocalTable(directory)).fault.startswith("cannot be opened: ")
 
 
 def test_a_version_that_was_set_aside_is_told_with_its_directory(directory: Path) -> None:
@@ -92,7 +94,7 @@ def test_a_version_that_was_set_aside_is_told_with_its_directory(directory: Path
     newest.write_bytes(b"")
     Lake.open(directory.parent, NEVER).close(commit=False)
 
-    found = inspect(directory)
+    found = inspect(LocalTable(directory))
     assert (found.fault, found.files, found.rows) == ("", 1, 2)
     assert Path(found.set_aside).is_dir()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
+from support.events import batch
 from support.s3 import Fault, Proxy, S3Server
 
 from tailrace.lake import Catalog, Lake
@@ -75,14 +76,26 @@ def test_the_doctor_asks_the_store(proxy: Proxy, s3: S3Server, tmp_path: Path, m
     url = s3.url()
     lake = Lake.open(opened(tmp_path, url))
     lake.create("d")
+    lake.accept(1, batch([{"n": 1}]))
     lake.close()
 
-    def found() -> tuple[str, str]:
+    def found(*, verify: bool = False) -> tuple[str, str]:
         settings = replace(SCHEMA.defaults, server=ServerSettings(storage=url, data=tmp_path))
-        [finding] = [each for each in examine(settings) if each.subject == "lake"]
+        [finding] = [
+            each for each in examine(settings, verify=verify) if each.level == "wrong" or each.subject == "lake"
+        ]
         return finding.level, finding.found
 
-    assert found() == ("ok", f"datasets: 1, in {url}; their files are not read, the store verifies them")
+    told = f"datasets: 1, in {url}; their files are not read (--verify does), the store verifies them"
+    assert found() == ("ok", told)
+    whole = "datasets: 1, files: 1, events in tables: 1, every file is what was written"
+    assert found(verify=True) == ("ok", whole)
+    store = object_files.open_s3(url)
+    [name] = [name for name in store.names("d") if name.endswith(".parquet")]
+    content = bytearray(store.read(name))
+    content[100] ^= 1
+    store.write(name, bytes(content))
+    assert found(verify=True) == ("wrong", f"{name.rpartition('/')[2]} is damaged: its content is not what was written")
     proxy.fault = lambda *_: "refused"
     assert found() == ("wrong", f"{url}: the object store answers 403 AccessDenied")
 

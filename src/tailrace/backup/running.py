@@ -48,20 +48,20 @@ class BackupSources(Struct, frozen=True, eq=False):
     small_files: Callable[[], dict[str, bytes]]  # further files of the data directory, by name
 
 
-class _Kept(Struct, frozen=True):
+class _KeptFile(Struct, frozen=True):
     """A copy of a small file."""
 
     path: Path
     file: BackupFile
 
 
-class _Running(Struct, eq=False):
+class _RunningBackup(Struct, eq=False):
     """A backup that is being copied."""
 
     begun: BackupBegun
     directory: Path
     copies: dict[str, TableCopy]
-    kept: dict[str, dict[str, _Kept]]  # by dataset and name
+    kept: dict[str, dict[str, _KeptFile]]  # by dataset and name
     used_s: float  # monotonic seconds when something was asked of it
     timer: threading.Timer | None = None  # that ends it
     sizes: dict[str, dict[str, int]] = {}  # of data files, by dataset and name, once they are asked for
@@ -74,7 +74,7 @@ class Backups:
         self._sources = sources
         self._lease_s = lease_s
         self._lock = threading.Lock()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, _RunningBackup] = {}
         self._beginning = 0
 
     def begin(self) -> BackupBegun:
@@ -146,7 +146,7 @@ class Backups:
         for each in running:
             _release(each)
 
-    def _find(self, backup_id: str) -> _Running:
+    def _find(self, backup_id: str) -> _RunningBackup:
         with self._lock:
             running = self._running.get(backup_id)
             if running is None:
@@ -157,7 +157,7 @@ class Backups:
             running.used_s = time.monotonic()
             return running
 
-    def _watch(self, running: _Running) -> None:
+    def _watch(self, running: _RunningBackup) -> None:
         """End a backup once its lease is over."""
         left_s = running.used_s + self._lease_s - time.monotonic()
         with self._lock:
@@ -173,7 +173,7 @@ class Backups:
         running.timer.daemon = True
         running.timer.start()
 
-    def _begin(self) -> _Running:
+    def _begin(self) -> _RunningBackup:
         created_ns = time.time_ns()
         seconds, fraction = divmod(created_ns, NS_PER_S)
         # Which sorts as their times do.
@@ -182,7 +182,7 @@ class Backups:
         directory = self._sources.directory / backup_id
         make_directories(directory)
         copies: dict[str, TableCopy] = {}
-        kept: dict[str, dict[str, _Kept]] = {}
+        kept: dict[str, dict[str, _KeptFile]] = {}
         try:
             # Before the tables: a key whose batch is not in a table would have it refused as a repetition.
             for name, content in self._sources.small_files().items():
@@ -211,19 +211,19 @@ class Backups:
             left_out=left_out,
             has_database=has_database,
         )
-        return _Running(begun, directory, copies, kept, time.monotonic())
+        return _RunningBackup(begun, directory, copies, kept, time.monotonic())
 
-    def _copy_database(self, directory: Path, kept: dict[str, dict[str, _Kept]]) -> bool:
+    def _copy_database(self, directory: Path, kept: dict[str, dict[str, _KeptFile]]) -> bool:
         """Copy the database; return whether it is a file. Raise StorageUnavailable, DiskFull."""
         path = directory / DATABASE_FILE
         if not self._sources.database.copy_to(path):
             return False
         file = BackupFile(DATABASE_FILE, path.stat().st_size, hash_of(_chunks_of(path)))
-        kept.setdefault(OF_SERVER, {})[DATABASE_FILE] = _Kept(path, file)
+        kept.setdefault(OF_SERVER, {})[DATABASE_FILE] = _KeptFile(path, file)
         return True
 
 
-def _keep(directory: Path, kept: dict[str, dict[str, _Kept]], dataset: str, name: str, content: bytes) -> None:
+def _keep(directory: Path, kept: dict[str, dict[str, _KeptFile]], dataset: str, name: str, content: bytes) -> None:
     """Keep a copy of a small file of a dataset."""
     files = kept.setdefault(dataset, {})
     path = directory / uuid.uuid4().hex
@@ -231,7 +231,7 @@ def _keep(directory: Path, kept: dict[str, dict[str, _Kept]], dataset: str, name
         path.write_bytes(content)
     except OSError as error:
         raise disk_fault(error) or StorageUnavailable(f"the backup cannot be begun: {reason_of(error)}") from error
-    files[name] = _Kept(path, BackupFile(name, len(content), hash_of([content])))
+    files[name] = _KeptFile(path, BackupFile(name, len(content), hash_of([content])))
 
 
 def _check_there(copy: TableCopy) -> None:
@@ -245,7 +245,7 @@ def _chunks_of(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _release(running: _Running) -> None:
+def _release(running: _RunningBackup) -> None:
     if running.timer is not None:
         running.timer.cancel()
     for copy in running.copies.values():

@@ -133,7 +133,7 @@ class RestoreList(StrEnum):
     DATASETS = "datasets"
 
 
-def restore(
+def restore(  # long: its options
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="The place of backups: a directory, or s3://….")],
     data: Annotated[
         Path | None, typer.Option("--data", metavar="DIR", help="The data directory to make; it must be empty.")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import httpx
 import typer
@@ -37,7 +37,14 @@ STYLES = {"ok": "green", "warning": "yellow", "wrong": "bold red"}
 
 
 @server_command
-def doctor(config: ConfigFile = None, *, server: ServerChoice) -> None:
+def doctor(
+    config: ConfigFile = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every file of the tables against the hash in its name.")
+    ] = False,
+    *,
+    server: ServerChoice,
+) -> None:
     """Look for what is wrong with a server, running or not, and say what to do. Changes nothing.
 
     With a URL it looks at that server alone, else at a data directory and at the server that runs on it.
@@ -56,7 +63,7 @@ def doctor(config: ConfigFile = None, *, server: ServerChoice) -> None:
 
     wrong = False
     console = Console(highlight=False, emoji=False, soft_wrap=True)
-    for finding in _found(Finding, server, config):
+    for finding in _found(Finding, server, config, verify=verify):
         wrong = wrong or finding.level == "wrong"
         line = Text.assemble(
             (f"{finding.level:8}", STYLES[finding.level]), f"{finding.subject}: {printable(finding.found)}"
@@ -68,7 +75,7 @@ def doctor(config: ConfigFile = None, *, server: ServerChoice) -> None:
         raise typer.Exit(FAILED)
 
 
-def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) -> "Iterator[Finding]":
+def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None, *, verify: bool) -> "Iterator[Finding]":
     from tailrace.server.doctor import examine, is_running
     from tailrace.server.settings import SCHEMA
 
@@ -84,7 +91,7 @@ def _found(finding: "type[Finding]", server: ServerChoice, config: Path | None) 
     else:
         given = [name for name, origin in origins.items() if origin != "default"]
         yield finding("ok", "settings", f"{len(given)} given, the others have their defaults")
-    yield from examine(settings)
+    yield from examine(settings, verify=verify)
     if is_running(settings.server.data.absolute()):
         yield from _remote(finding, replace(server, data=settings.server.data))
 

@@ -5,6 +5,7 @@ Parquet readers pass changed bytes on as other data. A name comes through checkp
 
 import os
 import re
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -51,6 +52,22 @@ class HashingFile:
 def is_hashed(name: str) -> bool:
     """Whether a file's name holds its hash: those of earlier versions of Tailrace, and of other engines, do not."""
     return NAMED.search(name) is not None
+
+
+def content_damage(name: str, size: int, chunks: Iterable[bytes]) -> str:
+    """Return what is wrong with the content of a file that was written with so many bytes, wherever it is; as `damage`.
+
+    Raise what reading it raises.
+    """
+    found = NAMED.search(name)
+    digest = blake2b(digest_size=HASH_BYTES)
+    there = 0
+    for chunk in chunks:
+        digest.update(chunk)
+        there += len(chunk)
+    if there != size:
+        return f"it has {there} bytes, but {size} were written"
+    return "" if found is None or digest.hexdigest() == found[1] else CHANGED
 
 
 def damage(path: Path, size: int, *, of_disk: bool = False) -> str:

@@ -47,8 +47,8 @@ def copy_of_table(state: LakeState, commits: CommitThread, name: str, keep: Keep
     and what says what the dataset is. Raise DatasetNotFound, DatasetUnavailable, Overloaded, OSError, DeltaError.
     """
     with state.lock:
+        due = dict(state.dataset(name).accepted)  # while that is shredded more arrives
         dataset = state.shredded(name, DRAIN_TIMEOUT_S)
-        due = dict(dataset.accepted)
     commits.commit(dataset)
     with dataset.commit_lock:
         if dataset.dropped:

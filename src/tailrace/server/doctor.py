@@ -8,8 +8,9 @@ import socket
 import sqlite3
 import stat
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,8 +22,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from tailrace import __version__
 from tailrace.config import ConfigError, format_size
 from tailrace.events import TailraceError
+from tailrace.lake import hashes
 from tailrace.lake.catalog import NAME
 from tailrace.lake.inspection import dataset_directories, first_line, inspect
+from tailrace.lake.local_table import LocalTable
+from tailrace.lake.table_storage import TableStorage
 from tailrace.log import Damage, FileCalls, require_conditional_put
 from tailrace.log import segments as log_segments
 from tailrace.native import why_missing
@@ -73,8 +77,8 @@ class Finding(Struct, frozen=True):
     advice: str = ""
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Run all checks, one after the other."""
+def examine(settings: Settings, *, verify: bool = False) -> Iterator[Finding]:
+    """Run all checks, one after the other; with `verify` read every data file against its hash."""
     data = settings.server.data.absolute()
     yield _versions()
     yield _native()
@@ -100,9 +104,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for subject, directory in logs.items():
         yield from _catch_read_errors(subject, partial(_log, subject, directory, running))
     if is_object_store(settings):
-        yield _object_store(settings.server.storage)
+        yield from _catch_read_errors("lake", lambda: _object_store(settings.server.storage, verify=verify))
     else:
-        yield from _catch_read_errors("lake", lambda: _lake(tables_directory(settings, data)))
+        yield from _catch_read_errors("lake", lambda: _lake(tables_directory(settings, data), verify=verify))
     yield from _catch_read_errors("database", lambda: _database(data, settings))
 
 
@@ -325,37 +329,53 @@ def _log(subject: str, directory: Path, running: bool) -> Iterator[Finding]:
         yield Finding("ok", subject, f"segments: {len(segments)}, {size / 1e6:.1f} MB, sound")
 
 
-def _object_store(url: str) -> Finding:
-    """Ask the store for its datasets; to read their files could cost more than it tells."""
+def _object_store(url: str, *, verify: bool) -> Iterator[Finding]:
+    """Ask the store for its datasets; to read their files costs money and time, so it is done where it is asked for."""
     from tailrace.storage.object_files import open_s3  # takes 30 ms, where there is no store for nothing
 
     try:
-        names = open_s3(url).directories()
+        store = open_s3(url)
+        names = [name for name in store.directories() if NAME.fullmatch(name)]
     except (OSError, ValueError) as error:
-        return Finding("wrong", "lake", f"{url}: {error}", "see setting storage, and the AWS_* variables")
-    datasets = sum(1 for name in names if NAME.fullmatch(name))
-    return Finding("ok", "lake", f"datasets: {datasets}, in {url}; their files are not read, the store verifies them")
+        yield Finding("wrong", "lake", f"{url}: {error}", "see setting storage, and the AWS_* variables")
+        return
+    if not verify:
+        told = f"datasets: {len(names)}, in {url}; their files are not read (--verify does), the store verifies them"
+        yield Finding("ok", "lake", told)
+        return
+    from tailrace.lake.object_table import ObjectTable
+    from tailrace.storage.file_cache import FileCache
+
+    with tempfile.TemporaryDirectory(prefix="tailrace-doctor-") as directory:
+        cache = FileCache(Path(directory), store, 0, hashes.damage)  # which nothing is read through
+        yield from _tables([(name, ObjectTable(store, name, cache)) for name in names], verify=True)
+        cache.close()
 
 
-def _lake(root: Path) -> Iterator[Finding]:
+def _lake(root: Path, *, verify: bool) -> Iterator[Finding]:
     if not root.is_dir():
         yield Finding("warning", "lake", "there is none yet", "the first `tailrace serve` makes it")
         return
-    datasets = files = rows = 0
+    tables = [(directory.name, LocalTable(directory)) for directory in dataset_directories(root)]
+    yield from _tables(tables, verify=verify)
+
+
+def _tables(tables: Sequence[tuple[str, TableStorage]], *, verify: bool) -> Iterator[Finding]:
+    files = rows = 0
     wrong: dict[str, str] = {}
-    for directory in dataset_directories(root):
-        datasets += 1
-        table = inspect(directory)
+    for name, storage in tables:
+        table = inspect(storage, verify=verify)
         if table.fault:
-            table = inspect(directory)  # files may have been merged into others meanwhile
-        if table.fault and directory.is_dir():
-            wrong[directory.name] = table.fault
+            table = inspect(storage, verify=verify)  # files may have been merged into others meanwhile
+        is_dropped = isinstance(storage, LocalTable) and not storage.directory.is_dir()
+        if table.fault and not is_dropped:
+            wrong[name] = table.fault
         files += table.files
         rows += table.rows
         if table.set_aside:
             yield Finding(
                 "warning",
-                f"dataset {directory.name}",
+                f"dataset {name}",
                 f"a version of its table was not whole at a start and is in {table.set_aside}; its events came from "
                 "the log",
                 "see that they are there, then remove that directory; until then what a crash leaves stays too",
@@ -366,7 +386,8 @@ def _lake(root: Path) -> Iterator[Finding]:
     if len(wrong) > MAX_FAULTS:
         yield Finding("wrong", "lake", f"{len(wrong) - MAX_FAULTS} more datasets cannot be used", "see the others")
     if not wrong:
-        yield Finding("ok", "lake", f"datasets: {datasets}, files: {files}, events in tables: {rows}, all readable")
+        how = "every file is what was written" if verify else "all readable (--verify reads every file)"
+        yield Finding("ok", "lake", f"datasets: {len(tables)}, files: {files}, events in tables: {rows}, {how}")
 
 
 def _database(data: Path, settings: Settings) -> Iterator[Finding]:
