@@ -145,7 +145,7 @@ def test_a_dataset_whose_events_cannot_be_committed_is_as_old_as_its_table(
     origin.lake.commit_now()
     origin.accept(2, [10])
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **more: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(origin.lake._state.dataset("web").table, "commit", fail)
