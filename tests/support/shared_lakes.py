@@ -11,13 +11,14 @@ from obstore.store import LocalStore, MemoryStore
 
 from support.append import append_now
 from support.events import FIRST_TIME_NS, batch
-from support.object_stores import FaultyStore
+from support.object_stores import DONE, FAILED, FaultyStore
 from tailrace.lake import LakeSettings, MaintenanceSettings
 from tailrace.lake.hashes import damage
 from tailrace.lake.object_catalog import ObjectCatalog
 from tailrace.lake.shared_lake import SharedLake
 from tailrace.lake.snapshot import Snapshot
 from tailrace.log import LogSettings, ObjectLog
+from tailrace.storage.faults import ObjectStoreFault
 from tailrace.storage.file_cache import FileCache
 from tailrace.storage.object_files import ObjectFiles
 
@@ -28,8 +29,17 @@ CACHE_BYTES = 64 * 1024 * 1024
 class LocalObjects(ObjectFiles):
     """Objects that are files of a directory, which delta-rs reads by their paths."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, fate: Callable[[], str] = lambda: DONE) -> None:
+        """Take what is asked what becomes of each object that is created."""
         super().__init__(LocalStore(directory, mkdir=True), str(directory))
+        self._fate = fate
+
+    def create(self, name: str, content: bytes) -> None:
+        fate = self._fate()
+        if fate != FAILED:
+            super().create(name, content)
+        if fate != DONE:
+            raise ObjectStoreFault(f"it fails: {fate}")
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:
@@ -48,12 +58,17 @@ class SharedStores:
         self.lakes: list[SharedLake] = []
         self.expected: dict[str, list[int]] = {}  # values of `n` that were answered, by dataset
 
+    @property
+    def logs(self) -> FaultyStore:
+        """The store of the logs, as one process sees it."""
+        return FaultyStore(self.memory)
+
     def lake(self, *taken: str, settings: LakeSettings = BY_HAND, **options: Any) -> SharedLake:
         """Open a lake of a server, on a cache of its own, and take datasets."""
         store = self.tables()
         cache = FileCache(self.directory / f"cache-{len(self.lakes)}", store, CACHE_BYTES, damage)
-        logs = FaultyStore(self.memory)
-        lake = SharedLake.open_shared(ObjectCatalog(store, cache), logs, settings, **{"poll_s": 60.0, **options})
+
+        lake = SharedLake.open_shared(ObjectCatalog(store, cache), self.logs, settings, **{"poll_s": 60.0, **options})
         self.lakes.append(lake)
         lake.take(taken)
         return lake
@@ -62,7 +77,7 @@ class SharedStores:
         """Append an event to a writer's log, which is answered when this returns."""
         if writer not in self.writers:
             settings = LogSettings(group_ms=0, put_timeout_s=5.0)
-            self.writers[writer] = ObjectLog.open(FaultyStore(self.memory), settings, writer=writer)
+            self.writers[writer] = ObjectLog.open(self.logs, settings, writer=writer)
         event = batch([{"n": n, **more}], first_ns=FIRST_TIME_NS + n * 10**9)
         append_now(self.writers[writer], replace(event, dataset=dataset))
         self.expected.setdefault(dataset, []).append(n)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SnapshotSource,
         TableRoot,
     )
+    from tailrace.lake.unowned import UnownedDatasets
 else:
     __getattr__ = lazy_imports(__name__, __file__)
 
@@ -56,6 +57,7 @@ __all__ = [
     "Snapshot",
     "SnapshotSource",
     "TableRoot",
+    "UnownedDatasets",
     "check_name",
     "events_as_rest",
     "limit_heaps",

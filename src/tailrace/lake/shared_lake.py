@@ -183,6 +183,14 @@ class SharedLake(Lake):
         snapshot = super().snapshot
         return self._with_own(name, lambda: snapshot(name, timeout_s=timeout_s, check=check), timeout_s)
 
+    def commit_now(self, name: str | None = None) -> None:
+        """Commit everything that was stored before the call, of a dataset or of all; raise DatasetElsewhere for one."""
+        commit = super().commit_now
+        if name is None:
+            commit()
+        else:
+            self._with_own(name, lambda: commit(name))
+
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; raise as `Lake.trim` does, and DatasetElsewhere."""
         trim = super().trim

@@ -1,17 +1,20 @@
 """Reading one writer's log objects forwards, of some datasets, as they come."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 
 from tailrace.events import Batch
 from tailrace.log.damage import FoundDamage
 from tailrace.log.directory import MAX_GROUP_BATCHES
-from tailrace.log.object_format import LogObject, directory_of, first_position_of, object_name
+from tailrace.log.object_format import LogObject, directory_of, first_position_of, object_name, writer_of
 from tailrace.log.object_reading import fetch_end, missing, read_datasets
+from tailrace.log.positions import Positions
 from tailrace.storage.object_store import ObjectMissing, ObjectStore
 
 GROUP_BATCHES = 1024  # delivered at a time
 GROUP_BYTES = 16 * 1024 * 1024  # of events, with which a group ends
+LAST_POSITION = (1 << 63) - 2
 LIST_EVERY_S = 10.0  # between two looks whether there are later objects, while the one that is due is not there
 
 DeliverFrom = Callable[[str, list[tuple[int, Batch]]], None]
@@ -110,6 +113,57 @@ def objects_of(store: ObjectStore, writer: str, from_position: int = 0) -> list[
         if position is not None:
             found.append(LogObject(each.name, position, each.size_bytes, each.modified_at))
     return found
+
+
+def writers_of(store: ObjectStore) -> list[str]:
+    """Return the writers that have objects in a store."""
+    names = (writer_of(directory) for directory in store.directories())
+    return [writer for writer in names if writer is not None]
+
+
+def first_due(store: ObjectStore, writer: str, after: int) -> int:
+    """Return the first position of the first object that may have positions after one; the newest has, as it grows."""
+    firsts = [each.first_position for each in objects_of(store, writer)]
+    return next((first for first in reversed(firsts) if first <= after + 1), firsts[0] if firsts else after + 1)
+
+
+def read_behind(
+    store: ObjectStore,
+    behind: Mapping[str, Positions],
+    deliver: DeliverFrom,
+    threads: Executor,
+    cursors: dict[str, ObjectCursor] | None = None,
+    found: FoundDamage | None = None,
+) -> None:
+    """Deliver what is stored of datasets behind the positions of each, several writers at the same time.
+
+    Batches before the positions may be delivered too. With `cursors`, by writer, only what is new since the last call
+    with them. What is missing is not told: it may be deleted once a table has it. Raise as `ObjectCursor.advance`.
+    """
+    known = {} if cursors is None else cursors
+    damage = found or FoundDamage()
+
+    def read(writer: str) -> None:
+        if writer not in known:
+            lowest = min((positions.get(writer, 0) for positions in behind.values()), default=0)
+            due = first_due(store, writer, lowest)
+            known[writer] = ObjectCursor(
+                store, writer, due, damage, list_every_s=0, is_released=lambda writer, position: True
+            )
+        known[writer].advance(behind.keys(), deliver)
+
+    call_each(threads, read, writers_of(store))
+
+
+def call_each(threads: Executor, call: Callable[[str], None], writers: Sequence[str]) -> None:
+    """Call for several writers at the same time; raise the first error once all have ended."""
+    if len(writers) == 1:
+        call(writers[0])
+        return
+    ended = [threads.submit(call, writer) for writer in writers]
+    errors = [error for each in ended if (error := each.exception()) is not None]
+    if errors:
+        raise errors[0]
 
 
 def _groups(batches: Iterator[tuple[int, Batch]]) -> Iterator[list[tuple[int, Batch]]]:

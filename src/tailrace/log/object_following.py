@@ -5,13 +5,20 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from tailrace.events import Overloaded, ShuttingDown, StorageUnavailable
 from tailrace.log import object_retry
 from tailrace.log.damage import FoundDamage
-from tailrace.log.object_cursor import LIST_EVERY_S, DeliverFrom, ObjectCursor, objects_of
-from tailrace.log.object_format import writer_of
+from tailrace.log.object_cursor import (
+    LAST_POSITION,
+    LIST_EVERY_S,
+    DeliverFrom,
+    ObjectCursor,
+    call_each,
+    first_due,
+    read_behind,
+    writers_of,
+)
 from tailrace.log.positions import Positions
 from tailrace.log.segments import Damage
 from tailrace.storage.object_store import ObjectStore
@@ -145,16 +152,7 @@ class ObjectLogFollower:
     def _read_behind(
         self, cursors: dict[str, ObjectCursor], behind: Mapping[str, Positions], deliver: DeliverFrom
     ) -> None:
-        def read(writer: str) -> None:
-            if writer not in cursors:
-                lowest = min((positions.get(writer, 0) for positions in behind.values()), default=0)
-                # Whatever is missing here is released: what is lost is told by who follows.
-                cursors[writer] = ObjectCursor(
-                    self._store, writer, _first_due(self._store, writer, lowest), FoundDamage(), list_every_s=0
-                )
-            cursors[writer].advance(behind.keys(), deliver)
-
-        self._each(read, self._writers())
+        read_behind(self._store, behind, deliver, self._readers, cursors, self._found)
 
     # In the thread
 
@@ -198,50 +196,26 @@ class ObjectLogFollower:
                 datasets = self._datasets
             now_s = time.monotonic()
             is_due = with_new_writers or now_s - self._discovered_s >= DISCOVER_S
-            discovering = self._readers.submit(self._writers) if is_due else None
+            discovering = self._readers.submit(writers_of, self._store) if is_due else None
             self._advance(list(self._cursors), datasets)
             if discovering is not None:
                 new = [writer for writer in discovering.result() if writer not in self._cursors]
                 # Where nothing is followed there is nothing to deliver before the newest object.
-                starts = _first_due if datasets else _newest_due
+                after = 0 if datasets else LAST_POSITION
                 for writer in new:
-                    self._cursors[writer] = self._cursor(writer, starts(self._store, writer))
+                    self._cursors[writer] = self._cursor(writer, first_due(self._store, writer, after))
                 self._advance(new, datasets)
                 self._discovered_s = now_s
             positions = {writer: cursor.position for writer, cursor in self._cursors.items()}
         self._read(positions)
 
     def _advance(self, writers: Sequence[str], datasets: frozenset[str]) -> None:
-        self._each(lambda writer: self._cursors[writer].advance(datasets, self._deliver), writers)
+        def advance(writer: str) -> None:
+            self._cursors[writer].advance(datasets, self._deliver)
 
-    def _each(self, call: Callable[[str], None], writers: Sequence[str]) -> None:
-        """Call for several writers at the same time; raise the first error once all have ended."""
-        if len(writers) == 1:
-            call(writers[0])
-            return
-        ended = [self._readers.submit(call, writer) for writer in writers]
-        errors = [error for each in ended if (error := each.exception()) is not None]
-        if errors:
-            raise errors[0]
-
-    def _writers(self) -> list[str]:
-        names = (writer_of(directory) for directory in self._store.directories())
-        return [writer for writer in names if writer is not None]
+        call_each(self._readers, advance, writers)
 
     def _cursor(self, writer: str, due: int) -> ObjectCursor:
         return ObjectCursor(
             self._store, writer, due, self._found, list_every_s=self._list_every_s, is_released=self._is_released
         )
-
-
-def _first_due(store: ObjectStore, writer: str, after: int = 0) -> int:
-    """Return the first position of the first object that may have positions after one."""
-    objects = objects_of(store, writer)
-    candidates = [each.first_position for each in objects]
-    reached = [position for position in candidates if position <= after + 1]
-    if reached:
-        return reached[-1]
-    return candidates[0] if candidates else after + 1
-
-
-_newest_due: Callable[[ObjectStore, str], int] = partial(_first_due, after=1 << 62)
