@@ -1,14 +1,20 @@
 """Lakes that share tables and logs: each event once, whoever has a dataset, and for however long two believe so."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.events import FIRST_TIME_NS
 from support.object_stores import hurried
 from support.shared_lakes import SharedStores, shared_stores, values
 
 from tailrace.events import DatasetNotFound
+from tailrace.lake import committing, file_changes, maintenance, parquet
+from tailrace.lake import table as table_module
+from tailrace.lake.clock import time_ms
 from tailrace.lake.shared_lake import DatasetElsewhere
+from tailrace.lake.table import DatasetTable
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -154,3 +160,89 @@ def test_positions_are_those_up_to_which_everything_is_in_the_tables(stores: Sha
     assert not lake.knows("no-such")
     lake.drop("broken")
     assert lake.stored_positions(lambda name: True) == {"w1": log.durable_position}
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: Callable[[], object]) -> None:
+    """Have something happen once, when a function is called the next time, before it is."""
+    function = getattr(owner, name)
+
+    def called(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        call()
+        return function(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, called)
+
+
+@pytest.mark.parametrize(("owner", "name"), [(committing, "first_parts"), (DatasetTable, "in_order")])
+def test_who_is_overtaken_in_the_middle_of_a_commit_writes_nothing(
+    stores: SharedStores, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    first, second = stores.lake("d"), stores.lake("d")
+    assert values(first) == values(second) == []
+    stores.append("w1", 1, a=1)
+    assert values(second) == [1]
+    stores.append("w1", 2, a="text")
+    assert values(first) == [1, 2]
+
+    meanwhile(monkeypatch, owner, name, lambda: second._commits.commit(second._state.datasets["d"]))
+    first.commit_now("d")
+    for lake in (first, second, stores.lake("d")):
+        assert values(lake) == [1, 2]
+        lake.commit_now("d")
+        lake.give(["d"])
+    last = stores.lake("d")
+    table = last._state.datasets["d"].table if values(last) else None
+    assert table is not None
+    known = {(column.name, column.path, column.type) for column in last.snapshot("d").fields.columns}
+    assert {(column.name, column.path, column.type) for column in table.fields().columns} <= known
+
+
+def test_a_deletion_by_one_of_two_leaves_nothing_that_it_should_have_deleted(stores: SharedStores) -> None:
+    first, second = stores.lake("d"), stores.lake("d")
+    for n in (1, 2, 3):
+        stores.append("w1", n)
+        assert values(first) == list(range(1, n + 1))
+    second.commit_now()
+    assert first.trim("d", FIRST_TIME_NS + 3 * 10**9) == 2
+    for lake in (first, second):
+        lake.commit_now()
+        assert values(lake) == [3]
+    second.compact("d")
+    stores.append("w1", 4)
+    first.compact("d")
+    assert values(first) == values(second) == [3, 4]
+
+
+def test_a_sweep_takes_no_file_that_another_is_about_to_commit(
+    stores: SharedStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that has paused for longer than files are kept finds the fence, and writes its files anew."""
+    now_ms = [time_ms()]
+    for module in (table_module, parquet, maintenance, file_changes):
+        monkeypatch.setattr(module, "time_ms", lambda: now_ms[0])
+    first, second = stores.lake("d"), stores.lake("d")
+    stores.append("w1", 1)
+    assert values(first) == values(second) == [1]
+    swept: list[int] = []
+
+    def pause() -> None:
+        for _ in range(2):  # at the first it finds the file
+            now_ms[0] += maintenance.SHARED_KEEP_MS
+            swept.append(second.sweep("d"))
+
+    append = DatasetTable._append
+
+    def paused(table: DatasetTable, actions: Any) -> bool:
+        if table is first_table and not swept:
+            pause()
+        return append(table, actions)
+
+    first_table = first._state.datasets["d"].table
+    monkeypatch.setattr(DatasetTable, "_append", paused)
+    monkeypatch.setattr(committing, "COMMIT_RETRY_S", 0.0)
+    first._commits.commit(first._state.datasets["d"])
+    assert (swept, first.commit_failures) == ([0, 1], 1)
+    assert values(first) == values(second) == [1]
+    first.commit_now()
+    assert values(first) == values(second) == values(stores.lake("d")) == [1]
