@@ -174,21 +174,27 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: C
     monkeypatch.setattr(owner, name, called)
 
 
-@pytest.mark.parametrize(("owner", "name"), [(committing, "first_parts"), (DatasetTable, "in_order")])
+@pytest.mark.parametrize(
+    ("owner", "name", "fields"),
+    [(committing, "first_parts", {"a": 1}), (DatasetTable, "in_order", {"a": 1}), (DatasetTable, "in_order", {})],
+)
 def test_who_is_overtaken_in_the_middle_of_a_commit_writes_nothing(
-    stores: SharedStores, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+    stores: SharedStores, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, fields: dict[str, Any]
 ) -> None:
-    first, second = stores.lake("d"), stores.lake("d")
-    assert values(first) == values(second) == []
-    stores.append("w1", 1, a=1)
-    assert values(second) == [1]
-    stores.append("w1", 2, a="text")
-    assert values(first) == [1, 2]
+    first = stores.lake("d")
+    stores.append("w1", 0)
+    first.commit_now()
+    second = stores.lake("d")
+    assert values(first) == values(second) == [0]
+    stores.append("w1", 1, **fields)
+    assert values(second) == [0, 1]
+    stores.append("w1", 2, **dict.fromkeys(fields, "text"))
+    assert values(first) == [0, 1, 2]
 
     meanwhile(monkeypatch, owner, name, lambda: second._commits.commit(second._state.datasets["d"]))
     first.commit_now("d")
     for lake in (first, second, stores.lake("d")):
-        assert values(lake) == [1, 2]
+        assert values(lake) == [0, 1, 2]
         lake.commit_now("d")
         lake.give(["d"])
     last = stores.lake("d")
@@ -205,13 +211,14 @@ def test_a_deletion_by_one_of_two_leaves_nothing_that_it_should_have_deleted(sto
         assert values(first) == list(range(1, n + 1))
     second.commit_now()
     assert first.trim("d", FIRST_TIME_NS + 3 * 10**9) == 2
-    for lake in (first, second):
-        lake.commit_now()
-        assert values(lake) == [3]
+    for n, lake in ((4, first), (5, second)):
+        stores.append("w1", n)
+        lake.commit_now()  # for which the second, too, looks at the table
+        assert values(lake) == [3, *range(4, n + 1)]
     second.compact("d")
-    stores.append("w1", 4)
+    stores.append("w1", 6)
     first.compact("d")
-    assert values(first) == values(second) == [3, 4]
+    assert values(first) == values(second) == [3, 4, 5, 6]
 
 
 def test_a_sweep_takes_no_file_that_another_is_about_to_commit(
