@@ -110,7 +110,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
 
     def work(interrupt: Interrupt) -> bytes:
         nonlocal messages
-        result = _run(services, grant, apl_request, interrupt, is_fresh=is_fresh)
+        result = run(services, grant, apl_request, interrupt, is_fresh=is_fresh)
         messages = result.status.messages
         return encode(result)
 
@@ -157,7 +157,7 @@ async def query_dataset(request: Request, services: Services, grant: Grant) -> R
     is_fresh = _is_fresh(request)
 
     def work(interrupt: Interrupt) -> tuple[bytes, bool]:
-        result = _run(services, grant, apl_request, interrupt, is_fresh=is_fresh)
+        result = run(services, grant, apl_request, interrupt, is_fresh=is_fresh)
         return to_legacy(result, compiled.ops), result.status.rows_matched > 0
 
     if hold_s:
@@ -270,7 +270,7 @@ async def _batch_answer(
         apl_request = _request(item.apl_request, totals=True, match_cursors=False)
 
         def work(interrupt: Interrupt) -> bytes:
-            return to_tabular(_run(services, grant, apl_request, interrupt))
+            return to_tabular(run(services, grant, apl_request, interrupt))
 
         content = await execution.run_until(services, grant, work, gone)
     except TailraceError as error:
@@ -279,7 +279,7 @@ async def _batch_answer(
     return BatchAnswer(item.query_id, 200, result=msgspec.Raw(content))
 
 
-def _run(
+def run(
     services: Services, grant: Grant, apl_request: AplRequest, interrupt: Interrupt, *, is_fresh: bool = False
 ) -> AplResult:
     """Run a query; one that `is_fresh` is not answered by what was answered before."""

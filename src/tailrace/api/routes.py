@@ -12,6 +12,7 @@ from tailrace.api import (
     health,
     keys,
     language,
+    loki,
     maintenance,
     monitor_history,
     monitors,
@@ -65,4 +66,5 @@ ROUTES: tuple[ApiRoute, ...] = (
     *refusals.ROUTES,
     *agents.ROUTES,
     *backups.ROUTES,
+    *loki.ROUTES,
 )

@@ -1,0 +1,415 @@
+"""Loki's query API, for Grafana's Loki data source and whatever else asks a Loki: LogQL's subset over datasets."""
+
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, wraps
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tailrace.access import Grant, may_query, require_query
+from tailrace.api import apl, execution
+from tailrace.api.loki_parameters import (
+    DEFAULT_RANGE_NS,
+    MAX_LIMIT,
+    Parameters,
+    limit_of,
+    matchers_of,
+    parameters_of,
+    query_of,
+    range_of,
+    selector_of,
+    step_of,
+    time_of,
+)
+from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
+from tailrace.api.services import Services, json_response
+from tailrace.api.statistics import fields_of
+from tailrace.events import BadRequest, TailraceError
+from tailrace.events.outcome import outcome_of
+from tailrace.protocols.http import ParameterDoc
+from tailrace.query import AplRequest, Interrupt
+from tailrace.query.apl.tree import Program
+from tailrace.query.logql import compile as compiled
+from tailrace.query.logql.evaluate import EvaluationTimes, LabelSet, RangePart, RangeParts, SeriesSet, evaluate
+from tailrace.query.logql.fields import DATASET, LabelFields
+from tailrace.query.logql.lines import processed
+from tailrace.query.logql.parser import NS_PER_S
+from tailrace.query.logql.tree import LogQuery, Matcher, Metric, RangeAggregation, VectorAggregation
+
+MAX_SERIES = 500  # of a metric query, as in Loki
+MAX_SAMPLES = 1_000_000  # parts of series
+MAX_VALUES = 1000  # of a label
+NS_PER_US = 1000
+DATASET_HEADER = "x-axiom-dataset"
+ENCODING_FLAGS = "x-loki-response-encoding-flags"
+CATEGORIZE = "categorize-labels"
+INFINITIES = {math.inf: "+Inf", -math.inf: "-Inf"}
+Answer = Callable[[Request, Services, Grant, Parameters], Awaitable[Any]]
+
+
+class Selection(Struct, frozen=True, eq=False):
+    """The datasets that a query is over, and their fields."""
+
+    datasets: tuple[str, ...]
+    fields: LabelFields
+
+
+class Asker(Struct, frozen=True):
+    """Runs queries for a request. Its methods run in a thread of queries."""
+
+    services: Services
+    grant: Grant
+    interrupt: Interrupt
+
+    def select(self, matchers: Sequence[Matcher], header: str) -> tuple[Selection, tuple[Matcher, ...]]:
+        """Return what a selector is over, and its conditions on other labels. Raise BadRequest, Forbidden."""
+        split = compiled.split_datasets(matchers)
+        names = split.names or tuple(self._default(header))
+        types: dict[str, set[str]] = {}
+        for name in names:
+            require_query(self.grant, name)
+            for field in fields_of(self.services, name):
+                types.setdefault(field.name, set()).update(field.type.split("|"))
+        merged = {name: "|".join(sorted(kinds)) for name, kinds in types.items()}
+        return Selection(names, LabelFields(merged)), split.matchers
+
+    def readable(self) -> list[str]:
+        """Return the datasets that may be queried."""
+        return [each.name for each in self.services.lake.datasets() if may_query(self.grant, each.name)]
+
+    def _default(self, header: str) -> list[str]:
+        """Return the dataset of a selector that names none."""
+        if header or self.grant.default_dataset:
+            return [header or self.grant.default_dataset]
+        names = self.readable()
+        if len(names) == 1:
+            return names
+        raise BadRequest(
+            f'name the dataset by a label, such as {{dataset="{names[0] if names else "web"}"}}, or by the header '
+            "X-Axiom-Dataset, or give the token a default dataset"
+        )
+
+    def rows(self, program: Program, start_ns: int | None, end_ns: int | None, *, limit: int) -> pa.Table:
+        """Return the rows of a query, of at most `limit`."""
+        request = AplRequest(
+            apl="", program=program, start_ns=start_ns, end_ns=end_ns, default_limit=limit, totals=False
+        )
+        return apl.run(self.services, self.grant, request, self.interrupt).tables[0].rows
+
+
+def answering(answer: Answer) -> Callable[[Request, Services, Grant], Awaitable[Response]]:
+    """Return a handler that answers as Loki does: data in its envelope, errors as text."""
+
+    @wraps(answer)
+    async def handle(request: Request, services: Services, grant: Grant) -> Response:
+        try:
+            data = await answer(request, services, grant, await parameters_of(request))
+        except TailraceError as error:
+            outcome_of(request.scope).refuse(error)
+            return Response(error.message + "\n", error.status, media_type="text/plain")
+        return json_response({"status": "success", "data": data})
+
+    return handle
+
+
+@answering
+async def query_range(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
+    """Answer a LogQL query over a time: lines, or numbers at each step."""
+    tree = query_of(parameters)
+    start_ns, end_ns = range_of(parameters)
+    if isinstance(tree, LogQuery):
+        return await _lines(request, services, grant, tree, parameters, start_ns, end_ns)
+    step_ns = step_of(parameters.get("step"), start_ns, end_ns)
+    # As Loki, so that the points of one refresh are those of the next.
+    times = EvaluationTimes(start_ns - start_ns % step_ns, end_ns - end_ns % step_ns, step_ns)
+    found = await _numbers(request, services, grant, tree, times)
+    result = [
+        {
+            "metric": dict(labels),
+            "values": [[times.at_ns(number) / NS_PER_S, _number(points[number])] for number in sorted(points)],
+        }
+        for labels, points in sorted(found.items())
+    ]
+    return {"resultType": "matrix", "result": result, "stats": {}}
+
+
+@answering
+async def query(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
+    """Answer a LogQL query at one time: numbers, or the lines of the hour before it."""
+    tree = query_of(parameters)
+    at_ns = time_of("time", parameters.get("time")) or time.time_ns()
+    if isinstance(tree, LogQuery):
+        return await _lines(request, services, grant, tree, parameters, at_ns - DEFAULT_RANGE_NS, at_ns)
+    found = await _numbers(request, services, grant, tree, EvaluationTimes(at_ns, at_ns, NS_PER_S))
+    result = [
+        {"metric": dict(labels), "value": [at_ns / NS_PER_S, _number(points[0])]}
+        for labels, points in sorted(found.items())
+        if points
+    ]
+    return {"resultType": "vector", "result": result, "stats": {}}
+
+
+@answering
+async def labels(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
+    """Return the names of labels: the scalar fields of the dataset, and `dataset`."""
+
+    def work(interrupt: Interrupt) -> list[str]:
+        asker = Asker(services, grant, interrupt)
+        try:
+            selection, _ = asker.select(selector_of(parameters), _header(request))
+        except BadRequest:
+            if parameters.get("query"):
+                raise
+            return [DATASET]  # no dataset is named: first choose one
+        return selection.fields.labels
+
+    return await execution.run(request, services, grant, work)
+
+
+@answering
+async def label_values(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
+    """Return the most frequent values of a label, in order; of `dataset` those that the token may query."""
+    label = request.path_params["label"]
+    start_ns, end_ns = range_of(parameters)
+
+    def work(interrupt: Interrupt) -> list[str]:
+        asker = Asker(services, grant, interrupt)
+        if label == DATASET:
+            return asker.readable()
+        selection, matchers = asker.select(selector_of(parameters), _header(request))
+        field = selection.fields.field(label)
+        if field is None:
+            return []
+        program = compiled.label_values(
+            selection.datasets, LogQuery(matchers), selection.fields, field, limit=MAX_VALUES
+        )
+        return sorted(asker.rows(program, start_ns, end_ns, limit=MAX_VALUES)[compiled.VALUE].to_pylist())
+
+    return await execution.run(request, services, grant, work)
+
+
+@answering
+async def series(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
+    """Return the label sets of the streams that selectors (`match[]`) choose."""
+    start_ns, end_ns = range_of(parameters)
+    given = [value for name, value in request.query_params.multi_items() if name in ("match[]", "match")]
+    selectors = [matchers_of(text) for text in given or [parameters.get("match[]", parameters.get("match", ""))]]
+
+    def work(interrupt: Interrupt) -> list[dict[str, str]]:
+        asker = Asker(services, grant, interrupt)
+        found: list[dict[str, str]] = []
+        for selector in selectors:
+            selection, matchers = asker.select(selector, _header(request))
+            program = compiled.series(selection.datasets, LogQuery(matchers), selection.fields, limit=MAX_VALUES)
+            for row in _records(asker.rows(program, start_ns, end_ns, limit=MAX_VALUES)):
+                found.append(_stream(selection, row))
+        return found
+
+    return await execution.run(request, services, grant, work)
+
+
+async def build_info(request: Request, services: Services, grant: Grant) -> Response:
+    """Say what Loki this is like, by which Grafana decides what it asks."""
+    return json_response(
+        {"version": "2.9.0", "revision": "", "branch": "", "buildUser": "", "buildDate": "", "goVersion": ""}
+    )
+
+
+# Lines
+
+
+async def _lines(
+    request: Request,
+    services: Services,
+    grant: Grant,
+    tree: LogQuery,
+    parameters: Parameters,
+    start_ns: int,
+    end_ns: int,
+) -> Any:
+    limit = limit_of(parameters.get("limit"))
+    direction = parameters.get("direction", "backward").lower()
+    if direction not in ("forward", "backward"):
+        raise BadRequest(f"direction is {direction[:40]!r}, but it may be forward or backward")
+    is_categorized = CATEGORIZE in request.headers.get(ENCODING_FLAGS, "")
+
+    def work(interrupt: Interrupt) -> dict[str, Any]:
+        asker = Asker(services, grant, interrupt)
+        selection, matchers = asker.select(tree.matchers, _header(request))
+        whole = LogQuery(matchers, tree.stages)
+        program = compiled.lines(
+            selection.datasets, whole, selection.fields, limit=limit, is_forward=direction == "forward"
+        )
+        rows = asker.rows(program, start_ns, end_ns, limit=limit)
+        streams = _streams(selection, whole, rows, is_categorized=is_categorized)
+        flags = {"encodingFlags": [CATEGORIZE]} if is_categorized else {}
+        return {"resultType": "streams", "result": streams, **flags, "stats": {}}
+
+    return await execution.run(request, services, grant, work)
+
+
+def _streams(selection: Selection, tree: LogQuery, rows: pa.Table, *, is_categorized: bool) -> list[dict[str, Any]]:
+    """Return the rows as streams, each with its lines in the order of the rows."""
+    fields = selection.fields
+    own = set(fields.stream_labels(compiled.named_labels(tree)))
+    found: dict[LabelSet, list[list[Any]]] = {}
+    times = rows["_time"].cast(pa.int64()).to_pylist()
+    for time_us, record in zip(times, _records(rows), strict=True):
+        line = _text(record.get(fields.line)) if fields.line else msgspec.json.encode(_sent(record)).decode()
+        known = _stream(selection, record)
+        line, shown = processed(line, known, tree.stages)
+        stream = {name: value for name, value in shown.items() if not is_categorized or name in own or name == DATASET}
+        value: list[Any] = [str(time_us * NS_PER_US), line]
+        if is_categorized:
+            rest = {name: value for name, value in shown.items() if name not in stream}
+            parsed = {name: rest.pop(name) for name in list(rest) if name not in known}
+            value.append(
+                {
+                    **({"structuredMetadata": rest} if rest else {}),
+                    **({"parsed": parsed} if parsed else {}),
+                }
+            )
+        found.setdefault(tuple(sorted(stream.items())), []).append(value)
+    return [{"stream": dict(labels), "values": values} for labels, values in found.items()]
+
+
+def _stream(selection: Selection, record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of an event: its scalar fields and its dataset; what is empty is none."""
+    found = {DATASET: str(record.get(DATASET) or selection.datasets[0])}
+    for name, value in record.items():
+        if name != selection.fields.line and name != compiled.EVENTS and (label := selection.fields.label(name)):
+            text = _text(value)
+            if text:
+                found.setdefault(label, text)
+    return found
+
+
+def _sent(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if value is not None and not name.startswith("_")}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value)
+
+
+def _header(request: Request) -> str:
+    return request.headers.get(DATASET_HEADER, "")
+
+
+def _records(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(max_chunksize=1000):
+        yield from batch.to_pylist()
+
+
+# Numbers
+
+
+async def _numbers(
+    request: Request, services: Services, grant: Grant, tree: Metric, times: EvaluationTimes
+) -> SeriesSet:
+    def work(interrupt: Interrupt) -> SeriesSet:
+        sample = partial(_samples, Asker(services, grant, interrupt), _header(request), times)
+        found = evaluate(_narrowed(tree), times, sample)
+        if len(found) > MAX_SERIES:
+            raise BadRequest(
+                f"the query has {len(found)} series, but at most {MAX_SERIES}: aggregate it, as in sum by (level) (…)"
+            )
+        return found
+
+    return await execution.run(request, services, grant, work)
+
+
+def _narrowed(metric: Metric) -> Metric:
+    """Return a query whose ranges are grouped by the labels of the sum over them, where that gives the same."""
+    if isinstance(metric, VectorAggregation):
+        of = metric.of
+        if metric.function == "sum" and isinstance(of, RangeAggregation) and of.by is None and _adds_up(of):
+            return msgspec.structs.replace(metric, of=msgspec.structs.replace(of, by=metric.by))
+        return msgspec.structs.replace(metric, of=_narrowed(of))
+    if isinstance(metric, RangeAggregation):
+        return metric
+    return msgspec.structs.replace(metric, of=_narrowed(metric.of))
+
+
+def _adds_up(aggregation: RangeAggregation) -> bool:
+    return aggregation.function in ("count_over_time", "rate", "bytes_over_time", "bytes_rate", "sum_over_time")
+
+
+def _samples(
+    asker: Asker, header: str, times: EvaluationTimes, aggregation: RangeAggregation, parts: RangeParts
+) -> Iterable[RangePart]:
+    selection, matchers = asker.select(aggregation.query.matchers, header)
+    narrowed = msgspec.structs.replace(aggregation, query=LogQuery(matchers, aggregation.query.stages))
+    program = compiled.samples(
+        selection.datasets, narrowed, selection.fields, origin_ns=parts.origin_ns, step_ns=parts.step_ns
+    )
+    end_ns = times.at_ns(times.count - 1)
+    rows = asker.rows(program, parts.origin_ns, end_ns, limit=MAX_SAMPLES)
+    if rows.num_rows == MAX_SAMPLES:
+        raise BadRequest(
+            f"the query counts more than {MAX_SAMPLES} times and streams: make the step longer, or sum by a label"
+        )
+    names = list(compiled.grouping(narrowed, selection.fields))
+    bins = rows[compiled.BIN].cast(pa.int64()).to_pylist()
+    for bin_us, record in zip(bins, _records(rows), strict=True):
+        value = record[compiled.VALUE]
+        if value is None:
+            continue
+        labels = tuple(sorted((name, text) for name in names if (text := _text(record[name]))))
+        number = bin_us * NS_PER_US // parts.step_ns - parts.origin_ns // parts.step_ns
+        yield RangePart(labels, number, float(value), float(record.get(compiled.SECOND_VALUE) or 0))
+
+
+def _number(value: float) -> str:
+    """Return a number as Prometheus and Loki write it."""
+    if math.isnan(value):
+        return "NaN"
+    return INFINITIES.get(value) or (str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value))
+
+
+LOGQL = ParameterDoc("query", 'In LogQL, such as {dataset="web"} |= "error"; see docs/loki.md.', required=True)
+SELECTOR = ParameterDoc("query", 'A selector, such as {dataset="web"}.')
+START = ParameterDoc("start", "ns or seconds since 1970, or RFC 3339; an hour before the end where it is not given.")
+END = ParameterDoc("end", "The same; now where it is not given.")
+LIMIT = ParameterDoc("limit", f"Lines, at most {MAX_LIMIT}.", int)
+STEP = ParameterDoc("step", "Seconds, or a duration, between two numbers.")
+DIRECTION = ParameterDoc("direction", "backward, or forward for the oldest lines.")
+MATCH = ParameterDoc("match[]", "A selector; repeatable.")
+PREFIX = "/loki/api/v1"
+RANGED = (LOGQL, START, END, STEP, LIMIT, DIRECTION)
+INSTANT = (LOGQL, ParameterDoc("time", "As start; now where it is not given."), LIMIT, DIRECTION)
+
+QUERIES = tuple(
+    ApiRoute(
+        method,
+        f"{PREFIX}/{path}",
+        handler,
+        ANY_TOKEN,
+        answer=dict[str, Any],
+        parameters=parameters,
+        refusals=(400, 403, 404, 422, 429),
+        further_permission=QUERY,
+    )
+    for path, handler, parameters in (
+        ("query_range", query_range, RANGED),
+        ("query", query, INSTANT),
+        ("labels", labels, (SELECTOR, START, END)),
+        ("label/{label}/values", label_values, (SELECTOR, START, END)),
+        ("series", series, (MATCH, START, END)),
+    )
+    for method in ("GET", "POST")
+)
+ROUTES = (
+    *QUERIES,
+    ApiRoute("GET", f"{PREFIX}/status/buildinfo", build_info, ANY_TOKEN, answer=dict[str, str]),
+)

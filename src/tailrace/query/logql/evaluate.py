@@ -1,0 +1,177 @@
+"""Numbers of LogQL: what the parts of ranges add up to at each time, and aggregations over series."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from tailrace.query.logql.compile import SPLITTABLE
+from tailrace.query.logql.parser import NS_PER_S, LogqlError
+from tailrace.query.logql.tree import Arithmetic, Metric, RangeAggregation, VectorAggregation
+
+MAX_POINTS = 11_000  # of a series, as in Loki
+MAX_PARTS = 200_000  # of time, that ranges are put together from
+
+LabelSet = tuple[tuple[str, str], ...]  # in the order of the names
+Points = dict[int, float]  # by the number of the time
+SeriesSet = dict[LabelSet, Points]
+
+
+class EvaluationTimes(Struct, frozen=True):
+    """The times at which a query is evaluated, in Unix ns: the start, and as many steps as there are up to the end."""
+
+    start_ns: int
+    end_ns: int
+    step_ns: int
+
+    def __post_init__(self) -> None:
+        if self.step_ns <= 0:
+            raise LogqlError("the step is 0")
+        if self.count > MAX_POINTS:
+            raise LogqlError(f"the step gives {self.count} points, but at most {MAX_POINTS}: make it longer")
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return (self.end_ns - self.start_ns) // self.step_ns + 1
+
+    def at_ns(self, number: int) -> int:
+        """Return the time of a number, from 0 on."""
+        return self.start_ns + number * self.step_ns
+
+
+class RangeParts(Struct, frozen=True):
+    """The equal parts of time that the ranges of an aggregation consist of."""
+
+    origin_ns: int
+    step_ns: int
+    in_range: int  # how many make a range
+    between: int  # how many lie between two times
+
+
+class RangePart(Struct, frozen=True):
+    """What was computed of one part of one series."""
+
+    labels: LabelSet
+    number: int  # of the part, from the origin on
+    value: float
+    values: float = 0.0  # how many a sum is of, for averages
+
+
+Sample = Callable[[RangeAggregation, RangeParts], Iterable[RangePart]]
+
+
+def parts_of(aggregation: RangeAggregation, times: EvaluationTimes) -> RangeParts:
+    """Return the parts of time that an aggregation is computed of. Raise LogqlError."""
+    range_ns = aggregation.range_ns
+    single = times.count == 1
+    step_ns = range_ns if single else math.gcd(range_ns, times.step_ns)
+    if aggregation.function not in SPLITTABLE and step_ns != range_ns:
+        raise LogqlError(f"{aggregation.function} needs a step that is its range, or a multiple of it")
+    in_range, between = range_ns // step_ns, max(times.step_ns // step_ns, 1)
+    if in_range + between * (times.count - 1) > MAX_PARTS:
+        raise LogqlError("the range is no simple multiple of the step, nor the other way round: take one that is")
+    return RangeParts(times.start_ns - range_ns, step_ns, in_range, between)
+
+
+def evaluate(metric: Metric, times: EvaluationTimes, sample: Sample) -> SeriesSet:
+    """Return the numbers of a query at each of the times; `sample` gives the parts of a range aggregation."""
+    if isinstance(metric, RangeAggregation):
+        return _ranges(metric, times, sample)
+    if isinstance(metric, VectorAggregation):
+        return _aggregated(metric, evaluate(metric.of, times, sample))
+    return _computed(metric, evaluate(metric.of, times, sample))
+
+
+def _ranges(aggregation: RangeAggregation, times: EvaluationTimes, sample: Sample) -> SeriesSet:
+    parts = parts_of(aggregation, times)
+    found: dict[LabelSet, dict[int, list[RangePart]]] = defaultdict(lambda: defaultdict(list))
+    for part in sample(aggregation, parts):
+        # The part is in the ranges that end behind it: those of the times from `first` to `last`.
+        first = max(math.ceil((part.number - parts.in_range + 1) / parts.between), 0)
+        last = min(part.number // parts.between, times.count - 1)
+        for number in range(first, last + 1):
+            found[part.labels][number].append(part)
+    combine = _combination(aggregation)
+    return {
+        labels: {number: combine(several) for number, several in points.items()} for labels, points in found.items()
+    }
+
+
+def _combination(aggregation: RangeAggregation) -> Callable[[Sequence[RangePart]], float]:
+    """Return what makes the number of a range of those of its parts."""
+    range_s = aggregation.range_ns / NS_PER_S
+    function = aggregation.function
+
+    def combine(parts: Sequence[RangePart]) -> float:
+        if function.startswith("min"):
+            return min(part.value for part in parts)
+        if function.startswith("max"):
+            return max(part.value for part in parts)
+        total = sum(part.value for part in parts)
+        if function.startswith("avg"):
+            return total / sum(part.values for part in parts)
+        return total / range_s if function in ("rate", "bytes_rate") else total
+
+    return combine
+
+
+def _aggregated(aggregation: VectorAggregation, series: SeriesSet) -> SeriesSet:
+    groups: dict[LabelSet, list[LabelSet]] = defaultdict(list)
+    for labels in series:
+        groups[tuple(pair for pair in labels if pair[0] in aggregation.by)].append(labels)
+    found: SeriesSet = {}
+    for group, members in groups.items():
+        if aggregation.function in ("topk", "bottomk"):
+            found |= _extremes(aggregation, {labels: series[labels] for labels in members})
+        else:
+            found[group] = _combined(aggregation.function, [series[labels] for labels in members])
+    return found
+
+
+def _combined(function: str, several: Sequence[Points]) -> Points:
+    combine: Mapping[str, Callable[[list[float]], float]] = {
+        "sum": math.fsum,
+        "min": min,
+        "max": max,
+        "avg": lambda values: math.fsum(values) / len(values),
+        "count": lambda values: float(len(values)),
+    }
+    values: dict[int, list[float]] = defaultdict(list)
+    for points in several:
+        for number, value in points.items():
+            values[number].append(value)
+    return {number: combine[function](each) for number, each in sorted(values.items())}
+
+
+def _extremes(aggregation: VectorAggregation, series: SeriesSet) -> SeriesSet:
+    """Return at each time the series with the largest or the smallest numbers."""
+    found: SeriesSet = {}
+    for number in sorted({number for points in series.values() for number in points}):
+        present = [labels for labels, points in series.items() if number in points]
+        key = partial(_at, series, number)
+        for labels in sorted(present, key=key, reverse=aggregation.function == "topk")[: aggregation.count]:
+            found.setdefault(labels, {})[number] = series[labels][number]
+    return found
+
+
+def _at(series: SeriesSet, number: int, labels: LabelSet) -> float:
+    return series[labels][number]
+
+
+def _computed(arithmetic: Arithmetic, series: SeriesSet) -> SeriesSet:
+    def compute(value: float) -> float:
+        left, right = (arithmetic.number, value) if arithmetic.reversed else (value, arithmetic.number)
+        if arithmetic.operator == "+":
+            return left + right
+        if arithmetic.operator == "-":
+            return left - right
+        if arithmetic.operator == "*":
+            return left * right
+        if right == 0:  # as floats of Go divide
+            return math.nan if left == 0 or math.isnan(left) else math.copysign(math.inf, left)
+        return left / right
+
+    return {labels: {number: compute(value) for number, value in points.items()} for labels, points in series.items()}

@@ -1,0 +1,390 @@
+"""LogQL's grammar, in the subset that Grafana's log panels use; what else there is in it is refused by name."""
+
+import re
+from typing import NoReturn, cast, get_args
+
+from msgspec import Struct
+
+from tailrace.events import QueryInvalid
+from tailrace.query.logql.tree import (
+    Arithmetic,
+    ArithmeticOperator,
+    CompareOperator,
+    Comparison,
+    Either,
+    Extraction,
+    LabelFilter,
+    Labels,
+    LineFilter,
+    LineFormat,
+    LogQuery,
+    Matcher,
+    MatchOperator,
+    Metric,
+    RangeAggregation,
+    Stage,
+    Unwrap,
+    VectorAggregation,
+)
+
+RANGE_FUNCTIONS = frozenset({"count_over_time", "rate", "bytes_over_time", "bytes_rate"})
+UNWRAPPED_FUNCTIONS = frozenset({
+    "sum_over_time", "avg_over_time", "min_over_time", "max_over_time", "quantile_over_time", "stdvar_over_time",
+    "stddev_over_time", "rate",
+})  # fmt: skip
+VECTOR_FUNCTIONS = frozenset({"sum", "avg", "min", "max", "count", "topk", "bottomk"})
+MAX_DEPTH = 50  # of what is in brackets
+MAX_LENGTH = 16_384  # characters of a query
+NS_PER_S = 1_000_000_000
+_UNITS_NS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": NS_PER_S, "m": 60 * NS_PER_S}
+_UNITS_NS |= {"h": 3600 * NS_PER_S, "d": 86_400 * NS_PER_S, "w": 604_800 * NS_PER_S, "y": 365 * 86_400 * NS_PER_S}
+_BYTES = {"b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w|y)")
+_TOKEN = re.compile(
+    r"""(?P<space>[ \t\r\n]+|\#[^\n]*)
+    |(?P<duration>(?:\d+(?:\.\d+)?(?:ns|us|µs|ms|s|m|h|d|w|y))+(?![A-Za-z0-9_]))
+    |(?P<size>\d+(?:\.\d+)?(?i:[kmgt]i?b|b)(?![A-Za-z0-9_]))
+    |(?P<number>\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
+    |(?P<string>"(?:[^"\\\n]|\\.)*"|`[^`]*`)
+    |(?P<name>[A-Za-z_][A-Za-z0-9_.:]*)
+    |(?P<sign>\|=|\|~|\|>|!~|!=|!>|=~|==|>=|<=|[{}()\[\],=<>|+\-*/%^])""",
+    re.VERBOSE,
+)
+_TEMPLATE = re.compile(r"\{\{\s*\.([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", '"': '"', "\\": "\\", "'": "'"}
+
+
+class LogqlError(QueryInvalid):
+    """The LogQL cannot be run as written."""
+
+    code = "logql_invalid"
+
+
+class _Token(Struct, frozen=True):
+    kind: str  # of _TOKEN's groups; "end"
+    text: str
+    at: int
+
+
+def parse(text: str) -> LogQuery | Metric:
+    """Return the tree of a query. Raise LogqlError, with the place."""
+    if len(text) > MAX_LENGTH:
+        raise LogqlError(f"the query is longer than {MAX_LENGTH} characters")
+    parser = _Parser(text)
+    found = parser.query()
+    parser.expect_end()
+    return found
+
+
+def parse_matchers(text: str) -> tuple[Matcher, ...]:
+    """Return the matchers of a selector such as {job="api"}. Raise LogqlError."""
+    found = parse(text)
+    if not isinstance(found, LogQuery):
+        raise LogqlError(f'{text[:40]!r} is no selector of streams, such as {{job="api"}}')
+    return found.matchers
+
+
+def duration_ns(text: str) -> int | None:
+    """Return a duration such as 1h30m in ns, None for what is none."""
+    if not re.fullmatch(f"(?:{_DURATION.pattern})+", text):
+        return None
+    return int(sum(float(number) * _UNITS_NS[unit] for number, unit in _DURATION.findall(text)))
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = self._lexed()
+        self._next = 0
+        self._depth = 0
+
+    # Tokens
+
+    def _lexed(self) -> list[_Token]:
+        tokens, at = [], 0
+        while at < len(self._text):
+            found = _TOKEN.match(self._text, at)
+            if found is None:
+                self._refuse(f"{self._text[at]!r} is not expected", at)
+            if found.lastgroup != "space":
+                tokens.append(_Token(found.lastgroup or "", found[0], at))
+            at = found.end()
+        tokens.append(_Token("end", "", at))
+        return tokens
+
+    @property
+    def _token(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _is(self, *texts: str) -> bool:
+        return self._token.kind in ("sign", "name") and self._token.text in texts
+
+    def _accept(self, *texts: str) -> str:
+        """Return the next token where it is one of these, and go on; otherwise nothing."""
+        if not self._is(*texts):
+            return ""
+        self._next += 1
+        return self._tokens[self._next - 1].text
+
+    def _expect(self, *texts: str) -> str:
+        return self._accept(*texts) or self._refuse(f"{_shown(self._token)} is not expected, but {' or '.join(texts)}")
+
+    def _take(self, kind: str, what: str) -> str:
+        if self._token.kind != kind:
+            self._refuse(f"{_shown(self._token)} is not expected, but {what}")
+        self._next += 1
+        return self._tokens[self._next - 1].text
+
+    def _string(self, what: str = "a text in quotes") -> str:
+        text = self._take("string", what)
+        return text[1:-1] if text[0] == "`" else _ESCAPE.sub(_unescaped, text[1:-1])
+
+    def expect_end(self) -> None:
+        if self._token.kind != "end":
+            if self._is("+", "-", "*", "/", "%", "^", "and", "or", "unless", "==", "!=", ">", "<", ">=", "<="):
+                self._refuse(f"{self._token.text} between two queries is not supported, only + - * / with a number")
+            self._refuse(f"{_shown(self._token)} is not expected after the query")
+
+    def _refuse(self, why: str, at: int | None = None) -> NoReturn:
+        place = self._token.at if at is None else at
+        before = self._text[:place]
+        line, column = before.count("\n") + 1, place - (before.rfind("\n") + 1) + 1
+        raise LogqlError(f"line {line}, column {column}: {why}")
+
+    # Queries
+
+    def query(self) -> LogQuery | Metric:
+        """Parse a query of lines or of numbers."""
+        if self._is("{"):
+            return self._log_query()
+        return self._sum()
+
+    def _sum(self) -> Metric:
+        left = self._product()
+        while operator := self._accept("+", "-"):
+            left = self._joined(operator, left, self._product())
+        return self._metric(left)
+
+    def _product(self) -> Metric | float:
+        left = self._metric_term()
+        while operator := self._accept("*", "/"):
+            left = self._joined(operator, left, self._metric_term())
+        return left
+
+    def _joined(self, operator: str, left: Metric | float, right: Metric | float) -> Metric:
+        sign = cast("ArithmeticOperator", operator)
+        if isinstance(right, float) and not isinstance(left, float):
+            return Arithmetic(sign, left, right)
+        if isinstance(left, float) and not isinstance(right, float):
+            return Arithmetic(sign, right, left, reversed=True)
+        return self._refuse(f"{operator} takes a query and a number; two queries, or two numbers, are not supported")
+
+    def _metric(self, found: Metric | float) -> Metric:
+        return self._refuse("a number alone is no query") if isinstance(found, float) else found
+
+    def _metric_term(self) -> Metric | float:
+        if self._token.kind == "number":
+            return float(self._take("number", "a number"))
+        if self._accept("-"):
+            return -float(self._take("number", "a number"))
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            self._refuse(f"it is nested more than {MAX_DEPTH} times")
+        if self._accept("("):
+            inner = self._sum()
+            self._expect(")")
+        else:
+            inner = self._aggregation()
+        self._depth -= 1
+        return inner
+
+    def _aggregation(self) -> Metric:
+        at, name = self._token.at, self._take("name", 'a function, or a selector such as {job="api"}')
+        if name in VECTOR_FUNCTIONS:
+            return self._vector_aggregation(name)
+        if name in RANGE_FUNCTIONS | UNWRAPPED_FUNCTIONS:
+            return self._range_aggregation(name, at)
+        known = ", ".join(sorted(RANGE_FUNCTIONS | UNWRAPPED_FUNCTIONS | VECTOR_FUNCTIONS))
+        return self._refuse(f"{name} is not supported; there are {known}", at)
+
+    def _vector_aggregation(self, name: str) -> VectorAggregation:
+        by = self._grouping()
+        self._expect("(")
+        count = 0
+        if name in ("topk", "bottomk"):
+            count = int(float(self._take("number", "how many")))
+            self._expect(",")
+        of = self._sum()
+        self._expect(")")
+        return VectorAggregation(name, of, (self._grouping() if by is None else by) or (), count)
+
+    def _grouping(self) -> tuple[str, ...] | None:
+        if self._is("without"):
+            self._refuse("without is not supported: name the labels by `by`")
+        if not self._accept("by"):
+            return None
+        self._expect("(")
+        return self._names(")")
+
+    def _names(self, end: str) -> tuple[str, ...]:
+        names = []
+        while not self._accept(end):
+            names.append(self._take("name", "a label"))
+            if not self._is(end):
+                self._expect(",")
+        return tuple(names)
+
+    def _range_aggregation(self, name: str, at: int) -> RangeAggregation:
+        self._expect("(")
+        quantile = 0.0
+        if name == "quantile_over_time":
+            quantile = float(self._take("number", "a share from 0 to 1"))
+            self._expect(",")
+        is_bracketed = bool(self._accept("("))
+        query = self._log_query(ends_with_range=True)
+        range_ns = self._range()
+        more = self._stages()  # Grafana writes stages on either side of the range
+        query = LogQuery(query.matchers, (*query.stages, *more))
+        if is_bracketed:
+            self._expect(")")
+        if self._is("offset"):
+            self._refuse("offset is not supported")
+        self._expect(")")
+        is_unwrapped = any(isinstance(stage, Unwrap) for stage in query.stages)
+        if is_unwrapped and name not in UNWRAPPED_FUNCTIONS:
+            self._refuse(f"{name} counts lines: it takes no unwrap", at)
+        if not is_unwrapped and name not in RANGE_FUNCTIONS:
+            self._refuse(f"{name} needs `| unwrap` with the label whose numbers it takes", at)
+        return RangeAggregation(name, query, range_ns, quantile, self._grouping())
+
+    def _range(self) -> int:
+        self._expect("[")
+        found = duration_ns(self._take("duration", "a range such as 5m"))
+        self._expect("]")
+        return found or self._refuse("the range is 0")
+
+    def _log_query(self, *, ends_with_range: bool = False) -> LogQuery:
+        self._expect("{")
+        matchers = []
+        while not self._accept("}"):
+            label = self._take("name", "a label")
+            operator = cast("MatchOperator", self._expect(*get_args(MatchOperator)))
+            matchers.append(Matcher(label, operator, self._string()))
+            if not self._is("}"):
+                self._expect(",")
+        return LogQuery(tuple(matchers), self._stages())
+
+    # Stages
+
+    def _stages(self) -> tuple[Stage, ...]:
+        stages: list[Stage] = []
+        while self._is("|=", "!=", "|~", "!~", "|", "|>", "!>"):
+            if self._is("|>", "!>"):
+                self._refuse(f"{self._token.text} is not supported")
+            operator = self._accept("|=", "!=", "|~", "!~")
+            stages.append(self._line_filter(operator) if operator else self._stage())
+        return tuple(stages)
+
+    def _line_filter(self, operator: str) -> LineFilter:
+        values = [self._string()]
+        while self._accept("or"):
+            values.append(self._string())
+        return LineFilter(operator, tuple(values))  # type: ignore[arg-type]
+
+    def _stage(self) -> Stage:
+        self._expect("|")
+        at, following = self._token.at, self._tokens[min(self._next + 1, len(self._tokens) - 1)].text
+        is_condition = following in ("=", "==", "!=", "=~", "!~", ">", ">=", "<", "<=")
+        name = "" if is_condition or self._is("(") else self._take("name", "a stage or a condition on a label")
+        if name in ("json", "logfmt"):
+            if self._token.kind == "name" and not self._is("by"):
+                self._refuse(f"{name} takes no arguments here: its labels are found by their names")
+            return Extraction(name)  # type: ignore[arg-type]
+        if name == "line_format":
+            return self._line_format()
+        if name in ("drop", "keep"):
+            return self._kept(name)
+        if name == "unwrap":
+            return self._unwrap()
+        if name:
+            known = "json, logfmt, line_format, drop, keep, unwrap and conditions on labels"
+            self._refuse(f"the stage {name} is not supported; there are {known}", at)
+        return self._either()
+
+    def _line_format(self) -> LineFormat:
+        at, template = self._token.at, self._string("a template in quotes")
+        parts = tuple(_TEMPLATE.split(template))
+        if any("{{" in part for part in parts[::2]):
+            self._refuse("a template has {{.label}} only; functions in it are not supported", at)
+        return LineFormat(parts)
+
+    def _kept(self, name: str) -> Labels:
+        names = [self._take("name", "a label")]
+        while self._accept(","):
+            names.append(self._take("name", "a label"))
+        if self._is(*get_args(MatchOperator)):
+            self._refuse(f"{name} takes names of labels, without values")
+        return Labels(tuple(names), kept=name == "keep")
+
+    def _unwrap(self) -> Unwrap:
+        label = self._take("name", "a label")
+        if label in ("duration", "duration_seconds", "bytes") and self._accept("("):
+            self._refuse(f"unwrap {label}() is not supported: it takes a label with a number")
+        return Unwrap(label)
+
+    def _either(self) -> LabelFilter:
+        parts = [self._every()]
+        while self._accept("or"):
+            parts.append(self._every())
+        return parts[0] if len(parts) == 1 else Either(tuple(parts), every=False)
+
+    def _every(self) -> LabelFilter:
+        parts = [self._condition()]
+        while self._accept("and", ",") or (self._token.kind == "name" and not self._is("or")):
+            parts.append(self._condition())
+        return parts[0] if len(parts) == 1 else Either(tuple(parts), every=True)
+
+    def _condition(self) -> LabelFilter:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            self._refuse(f"it is nested more than {MAX_DEPTH} times")
+        if self._accept("("):
+            inner = self._either()
+            self._expect(")")
+            self._depth -= 1
+            return inner
+        self._depth -= 1
+        label = self._take("name", "a label")
+        operator = self._expect("=", "==", "!=", "=~", "!~", ">", ">=", "<", "<=")
+        if self._token.kind == "string" and operator in get_args(MatchOperator):
+            return Matcher(label, operator, self._string())  # type: ignore[arg-type]
+        number = self._number()
+        return Comparison(label, "==" if operator == "=" else cast("CompareOperator", operator), number)
+
+    def _number(self) -> float:
+        sign = -1.0 if self._accept("-") else 1.0
+        token = self._token
+        if token.kind == "duration":
+            self._next += 1
+            return sign * (duration_ns(token.text) or 0) / NS_PER_S
+        if token.kind == "size":
+            self._next += 1
+            number, unit = re.fullmatch(r"([\d.]+)(\w+)", token.text).groups()  # type: ignore[union-attr]
+            return sign * float(number) * _BYTES[unit.lower()]
+        return sign * float(self._take("number", "a number, a duration, a size, or for = a text"))
+
+
+def _unescaped(found: "re.Match[str]") -> str:
+    escape = found[1]
+    if escape[0] in "xuU" and len(escape) > 1:
+        code = int(escape[1:], 16)
+    elif len(escape) == 3:
+        code = int(escape, 8)
+    else:
+        return _ESCAPED.get(escape, escape)
+    return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
+
+
+def _shown(token: _Token) -> str:
+    return "the end" if token.kind == "end" else repr(token.text[:40])

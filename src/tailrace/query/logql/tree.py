@@ -1,0 +1,108 @@
+"""The tree of a LogQL query."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+MatchOperator = Literal["=", "!=", "=~", "!~"]
+CompareOperator = Literal["==", "!=", ">", ">=", "<", "<="]
+ArithmeticOperator = Literal["+", "-", "*", "/"]
+
+
+class Matcher(Struct, frozen=True):
+    """A condition on the text of a label."""
+
+    label: str
+    operator: MatchOperator
+    value: str
+
+
+class LineFilter(Struct, frozen=True):
+    """A condition on the line: that it contains one of the texts, or matches one of the patterns; or that none."""
+
+    operator: Literal["|=", "!=", "|~", "!~"]
+    values: tuple[str, ...]
+
+
+class Comparison(Struct, frozen=True):
+    """A condition on the number of a label; a duration is in seconds."""
+
+    label: str
+    operator: CompareOperator
+    value: float
+
+
+class Either(Struct, frozen=True):
+    """Conditions on labels of which one, or with `every` all, must be met."""
+
+    parts: "tuple[LabelFilter, ...]"
+    every: bool
+
+
+LabelFilter = Matcher | Comparison | Either
+
+
+class Extraction(Struct, frozen=True):
+    """`| json` or `| logfmt`: labels that are no fields are looked for in the line."""
+
+    kind: Literal["json", "logfmt"]
+
+
+class LineFormat(Struct, frozen=True):
+    """The line as a template, whose odd parts are names of labels."""
+
+    parts: tuple[str, ...]
+
+
+class Labels(Struct, frozen=True):
+    """`| keep` or `| drop` of labels."""
+
+    names: tuple[str, ...]
+    kept: bool
+
+
+class Unwrap(Struct, frozen=True):
+    """The label whose number the samples have."""
+
+    label: str
+
+
+Stage = LineFilter | LabelFilter | Extraction | LineFormat | Labels | Unwrap
+
+
+class LogQuery(Struct, frozen=True):
+    """A query for lines."""
+
+    matchers: tuple[Matcher, ...]
+    stages: tuple[Stage, ...] = ()
+
+
+class RangeAggregation(Struct, frozen=True):
+    """A number for each time, of what was in the range before it."""
+
+    function: str
+    query: LogQuery
+    range_ns: int
+    quantile: float = 0.0
+    by: tuple[str, ...] | None = None  # None: as the function has it
+
+
+class VectorAggregation(Struct, frozen=True):
+    """A number of those of several series."""
+
+    function: str
+    of: "Metric"
+    by: tuple[str, ...] = ()
+    count: int = 0  # of topk and bottomk
+
+
+class Arithmetic(Struct, frozen=True):
+    """A series and a number, or the other way round."""
+
+    operator: ArithmeticOperator
+    of: "Metric"
+    number: float
+    reversed: bool = False  # the number is on the left
+
+
+Metric = RangeAggregation | VectorAggregation | Arithmetic

@@ -1,0 +1,322 @@
+"""Loki's query API: what Grafana's Loki data source asks, over events that a Loki client pushed."""
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+NS = 1_000_000_000
+CATEGORIZED = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
+
+
+@pytest.fixture(scope="module")
+def start_ns() -> int:
+    """Return a whole minute, an hour ago."""
+    return (int(time.time()) // 60 - 60) * 60 * NS
+
+
+@pytest.fixture(scope="module")
+def logs(server: "Server", start_ns: int) -> str:
+    """Return a dataset with 60 lines of two streams, a second apart; every third of one is an error."""
+    dataset = server.create("loki-logs")
+
+    def line(number: int) -> list[Any]:
+        level = "error" if number % 3 == 0 else "info"
+        text = f'level={level} took={number}ms msg="request {number} done" path=/a'
+        return [str(start_ns + number * NS), text, {"trace": f"t{number}"}]
+
+    streams = [
+        {"stream": {"job": "api", "host": "h-1"}, "values": [line(number) for number in range(0, 60, 2)]},
+        {"stream": {"job": "web", "host": "h-2"}, "values": [line(number) for number in range(1, 60, 2)]},
+        {"stream": {"job": "json"}, "values": [[str(start_ns + 90 * NS), json.dumps({"a": {"b": 7}, "status": 503})]]},
+    ]
+    answer = server.client.post("/loki/api/v1/push", json={"streams": streams}, headers={"X-Axiom-Dataset": dataset})
+    assert answer.status_code == 204, answer.text
+    return dataset
+
+
+def ask(server: "Server", path: str, headers: dict[str, str] | None = None, **parameters: Any) -> Any:
+    """Return the data of an answer."""
+    answer = server.client.get(f"/loki/api/v1/{path}", params=parameters, headers=headers or {})
+    assert answer.status_code == 200, answer.text
+    body = answer.json()
+    assert body["status"] == "success"
+    return body["data"]
+
+
+def refusal(server: "Server", path: str, **parameters: Any) -> tuple[int, str]:
+    answer = server.client.get(f"/loki/api/v1/{path}", params=parameters)
+    assert answer.headers["content-type"].startswith("text/plain")
+    return answer.status_code, answer.text.rstrip("\n")
+
+
+def texts(data: Any) -> list[str]:
+    """Return the lines of all streams, by time."""
+    assert data["resultType"] == "streams"
+    return [line for _, line in sorted((value[0], value[1]) for stream in data["result"] for value in stream["values"])]
+
+
+def numbers_of(lines: list[str]) -> list[int]:
+    return [int(line.partition("took=")[2].partition("ms")[0]) for line in lines]
+
+
+def lines(server: "Server", logs: str, start_ns: int, query: str, **parameters: Any) -> list[int]:
+    """Return the numbers of the lines that a query finds in the first minute."""
+    whole = (
+        query.replace("{", f'{{dataset="{logs}"', 1)
+        if query.startswith("{}")
+        else query.replace("{", f'{{dataset="{logs}",', 1)
+    )
+    data = ask(
+        server, "query_range", query=whole, start=start_ns, end=start_ns + 60 * NS, **{"limit": 100, **parameters}
+    )
+    return numbers_of(texts(data))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("{}", range(60)),
+        ('{job="api"}', range(0, 60, 2)),
+        ('{job!="api"}', range(1, 60, 2)),
+        ('{job=~"a.*|none"}', range(0, 60, 2)),
+        ('{job=~"a"}', []),  # the whole of a value
+        ('{job!~"a.+"}', range(1, 60, 2)),
+        ('{host!="h-1"} |= "took"', range(1, 60, 2)),
+        ('{nothing=""}', range(60)),  # a label that is not there is empty
+        ('{nothing!=""}', []),
+        ('{} |= "request 7 "', [7]),
+        ('{} |= "request 7 " or "request 8 "', [7, 8]),
+        ('{job="web"} != "level=info"', range(3, 60, 6)),
+        ('{} |~ "request [12]5 "', [15, 25]),
+        ('{} !~ "took=.*ms" ', []),
+        ("{} |= `request 7 ` |= \"info\"", [7]),
+        ('{} | trace="t12"', [12]),
+        ('{} | logfmt | level="error" | job="api"', range(0, 60, 6)),
+        ('{} | logfmt | level="error" and took != "3ms", job="web"', range(9, 60, 6)),
+        ('{} | logfmt | (msg="request 3 done" or msg=~"request 1. done") and job="web"', [3, 11, 13, 15, 17, 19]),
+        ('{} # a comment\n |= "request 7 "', [7]),
+    ],
+)  # fmt: skip
+def test_lines_are_found_as_loki_finds_them(server: "Server", logs: str, start_ns: int, query: str, found: Any) -> None:
+    assert lines(server, logs, start_ns, query) == list(found)
+
+
+def test_lines_come_latest_first_up_to_a_limit_within_the_time(server: "Server", logs: str, start_ns: int) -> None:
+    assert lines(server, logs, start_ns, '{job="api"}', limit=3) == [54, 56, 58]
+    assert lines(server, logs, start_ns, '{job="api"}', limit=3, direction="forward") == [0, 2, 4]
+    within: dict[str, Any] = {"start": start_ns // NS + 10, "end": f"{start_ns // NS + 12}.0"}
+    data = ask(server, "query_range", query=f'{{dataset="{logs}"}}', **within)
+    assert numbers_of(texts(data)) == [10, 11]  # the end is exclusive
+
+
+def test_labels_of_lines_are_the_fields_of_the_event(server: "Server", logs: str, start_ns: int) -> None:
+    asked: dict[str, Any] = {
+        "query": f'{{dataset="{logs}"}} |= "request 4 "',
+        "start": start_ns,
+        "end": start_ns + 60 * NS,
+    }
+    labels = {"dataset": logs, "job": "api", "host": "h-1"}
+    line = 'level=info took=4ms msg="request 4 done" path=/a'
+    time_ = str(start_ns + 4 * NS)
+
+    merged = ask(server, "query_range", **asked)
+    assert merged["result"] == [{"stream": {**labels, "trace": "t4"}, "values": [[time_, line]]}]
+    apart = ask(server, "query_range", CATEGORIZED, **asked)
+    assert apart["encodingFlags"] == ["categorize-labels"]
+    assert apart["result"] == [{"stream": labels, "values": [[time_, line, {"structuredMetadata": {"trace": "t4"}}]]}]
+
+
+def test_stages_make_lines_and_labels(server: "Server", logs: str, start_ns: int) -> None:
+    def one(stages: str, headers: dict[str, str] | None = None) -> Any:
+        query = f'{{dataset="{logs}", job="web"}} |= "request 5 " {stages}'
+        (stream,) = ask(server, "query_range", headers, query=query, start=start_ns, end=start_ns + 60 * NS)["result"]
+        return stream
+
+    assert one("| logfmt")["stream"]["took"] == "5ms"
+    assert one("| logfmt", CATEGORIZED)["values"][0][2]["parsed"] == {
+        "level": "info", "took": "5ms", "msg": "request 5 done", "path": "/a",
+    }  # fmt: skip
+    assert one('| logfmt | line_format "{{.job}}: {{ .msg }}"')["values"][0][1] == "web: request 5 done"
+    assert one("| keep job")["stream"] == {"job": "web"}
+    assert one("| drop job, trace, host")["stream"] == {"dataset": logs}
+    query = f'{{dataset="{logs}"}} | json | status > 500 | a_b = 7'
+    (stream,) = ask(server, "query_range", query=query, start=start_ns, end=start_ns + 120 * NS)["result"]
+    assert (stream["stream"]["a_b"], stream["stream"]["status"]) == ("7", "503")
+
+
+def matrix(server: "Server", start_ns: int, query: str, step: int, end: int = 60) -> dict[str, list[list[Any]]]:
+    """Return the points of each series as seconds from the start and texts, by the labels' texts."""
+    data = ask(server, "query_range", query=query, start=start_ns, end=start_ns + end * NS, step=step)
+    assert data["resultType"] == "matrix"
+    first = start_ns // NS
+    return {
+        ",".join(f"{name}={value}" for name, value in each["metric"].items()): [
+            [at - first, text] for at, text in each["values"]
+        ]
+        for each in data["result"]
+    }
+
+
+def test_numbers_are_counted_in_ranges(server: "Server", logs: str, start_ns: int) -> None:
+    web = f'{{dataset="{logs}", job="web"}}'
+    everything = f'{{dataset="{logs}", job=~"api|web"}}'
+
+    assert matrix(server, start_ns, f"sum(count_over_time({everything}[20s]))", 20) == {
+        "": [[20, "20"], [40, "20"], [60, "20"]]
+    }
+    assert matrix(server, start_ns, f"sum by (job) (count_over_time({everything}[20s]))", 30) == {
+        "job=api": [[30, "10"], [60, "10"]],
+        "job=web": [[30, "10"], [60, "10"]],
+    }
+    # Ranges that overlap.
+    assert matrix(server, start_ns, f"sum(count_over_time({web}[30s]))", 10) == {
+        "": [[10, "5"], [20, "10"], [30, "15"], [40, "15"], [50, "15"], [60, "15"]]
+    }
+    assert matrix(server, start_ns, f"sum(rate({everything}[30s])) * 60", 30) == {"": [[30, "60"], [60, "60"]]}
+    assert matrix(server, start_ns, f"1 + sum(rate({everything}[30s])) / 2", 30) == {"": [[30, "1.5"], [60, "1.5"]]}
+    # Each stream by itself.
+    assert matrix(server, start_ns, f"count_over_time({web}[60s])", 60) == {"host=h-2,job=web": [[60, "30"]]}
+    assert matrix(server, start_ns, f'topk(1, sum by (job) (count_over_time({everything} |= "error" [60s])))', 60) == {
+        "job=api": [[60, "10"]]
+    }
+    length = len('level=info took=5ms msg="request 5 done" path=/a')
+    assert matrix(server, start_ns, f'sum(bytes_over_time({web} |= "request 5 " [60s]))', 60) == {
+        "": [[60, str(length)]]
+    }
+
+
+def test_numbers_are_taken_of_labels(server: "Server", logs: str, start_ns: int) -> None:
+    web = f'{{dataset="{logs}", job="json"}} | json | unwrap status'
+
+    for function, value in (("sum", "503"), ("avg", "503"), ("min", "503"), ("max", "503")):
+        query = f"sum({function}_over_time({web} [60s]))"
+        assert matrix(server, start_ns, query, 60, end=120) == {"": [[120, value]]}, function
+    assert matrix(server, start_ns, f"sum(quantile_over_time(0.5, {web} [60s]))", 60, end=120) == {"": [[120, "503"]]}
+
+
+def test_a_query_at_one_time(server: "Server", logs: str, start_ns: int) -> None:
+    at = start_ns // NS + 60
+    data = ask(server, "query", query=f'sum by (job) (count_over_time({{dataset="{logs}"}}[60s]))', time=at)
+    assert data["resultType"] == "vector"
+    assert [(each["metric"], each["value"]) for each in data["result"]] == [
+        ({"job": "api"}, [at, "30"]),
+        ({"job": "web"}, [at, "30"]),
+    ]
+    assert len(texts(ask(server, "query", query=f'{{dataset="{logs}", job="web"}}', time=at))) == 30
+
+
+def test_labels_their_values_and_streams(server: "Server", logs: str, start_ns: int) -> None:
+    within: dict[str, Any] = {"start": start_ns, "end": start_ns + 60 * NS}
+    selector = f'{{dataset="{logs}"}}'
+
+    assert ask(server, "labels", query=selector, **within) == ["dataset", "host", "job", "trace"]
+    assert ask(server, "labels", {"X-Axiom-Dataset": logs}, **within) == ["dataset", "host", "job", "trace"]
+    assert "dataset" in ask(server, "labels", **within)
+    assert logs in ask(server, "label/dataset/values", **within)
+    assert ask(server, "label/job/values", query=selector, **within) == ["api", "web"]
+    assert ask(server, "label/job/values", query=f'{{dataset="{logs}", host="h-2"}}', **within) == ["web"]
+    assert ask(server, "label/nothing/values", query=selector, **within) == []
+    matched: dict[str, Any] = {"match[]": selector, **within}
+    assert sorted(ask(server, "series", **matched), key=str) == [
+        {"dataset": logs, "host": "h-1", "job": "api"},
+        {"dataset": logs, "host": "h-2", "job": "web"},
+    ]
+    assert server.client.get("/loki/api/v1/status/buildinfo").json()["version"]
+    form = server.client.post("/loki/api/v1/query_range", data={"query": selector, **within, "limit": "2"})
+    assert len(texts(form.json()["data"])) == 2
+
+
+def test_several_datasets_are_one(server: "Server", logs: str, start_ns: int) -> None:
+    other = server.create("loki-other")
+    assert server.ingest(other, [{"_time": start_ns // 1_000_000, "message": "took=99ms", "n": 1.5}]).status_code == 200
+    query = f'{{dataset=~"{logs}|{other}"}} |~ "took=(99|7)ms"'
+
+    data = ask(server, "query_range", query=query, start=start_ns, end=start_ns + 60 * NS)
+
+    assert {
+        stream["stream"]["dataset"]: numbers_of([value[1] for value in stream["values"]]) for stream in data["result"]
+    } == {
+        logs: [7],
+        other: [99],
+    }
+
+
+def test_errors_are_a_line_of_text_that_helps(server: "Server", logs: str, start_ns: int) -> None:
+    def refused(query: str, **more: Any) -> str:
+        status, text = refusal(server, "query_range", query=query, **more)
+        assert 400 <= status < 500, (status, text)
+        return text
+
+    one = f'{{dataset="{logs}"}}'
+    assert refused("{") == "line 1, column 2: the end is not expected, but a label"
+    assert refused(f"{one} | pattern `<a>`").startswith(
+        f"line 1, column {len(one) + 4}: the stage pattern is not supported"
+    )
+    assert "count_over_time" in refused(f"absent_over_time({one}[5m])")
+    assert "without is not supported" in refused(f"sum without (job) (rate({one}[5m]))")
+    assert "two queries" in refused(f"rate({one}[5m]) / rate({one}[5m])")
+    assert "needs `| unwrap`" in refused(f"sum_over_time({one}[5m])")
+    assert "name the dataset" in refused('{job="api"}')
+    assert "takes = with a name" in refused('{dataset!="x"}')
+    assert "not found" in refused('{dataset="loki-none"}')
+    assert "may be 1 to 5000" in refused(one, limit=10**6)
+    assert "at most 11000" in refused(f"rate({one}[5m])", step="1ms")
+    assert "is a time" in refused(one, start="yesterday")
+    assert "start is after end" in refused(one, start=2, end=1)
+    assert "missing" in refused("")
+    assert "regular expression" in refused(f'{one} |~ "("')
+    assert "simple multiple" in refused(f"rate({one}[100000007ns])", step="3600")
+    assert "nested" in refused("(" * 100 + "1")
+
+
+def test_a_token_queries_its_datasets_only(server: "Server", logs: str, start_ns: int) -> None:
+    other = server.create("loki-private")
+    headers = {"Authorization": f"Bearer {server.api_token(logs, query=True)}"}
+    within: dict[str, Any] = {"start": start_ns, "end": start_ns + 60 * NS}
+
+    def status(query: str) -> int:
+        answer = server.client.get("/loki/api/v1/query_range", params={"query": query, **within}, headers=headers)
+        return answer.status_code
+
+    assert status(f'{{dataset="{logs}"}}') == 200
+    assert status('{job="api"}') == 200  # the only one that it may query
+    assert status(f'{{dataset="{other}"}}') == 403
+    assert status(f'{{dataset=~"{logs}|{other}"}}') == 403
+    assert ask(server, "label/dataset/values", headers) == [logs]
+    assert server.client.get("/loki/api/v1/labels", headers={"Authorization": "Bearer no"}).status_code == 401
+
+
+def test_events_without_a_label_or_a_line_are_as_if_they_were_empty(server: "Server", start_ns: int) -> None:
+    dataset = server.create("loki-gaps")
+    at = start_ns // 1_000_000
+    events = [
+        {"_time": at, "message": "took=1ms", "code": 200, "ok": True},
+        {"_time": at, "message": "took=2ms", "host": "a", "code": "none"},
+        {"_time": at, "host": "a"},
+    ]
+    assert server.ingest(dataset, events).status_code == 200
+
+    def count(query: str) -> int:
+        data = ask(server, "query_range", query=f'{{dataset="{dataset}", {query}', start=start_ns, end=start_ns + NS)
+        return len(texts(data))
+
+    assert [count(query) for query in ('host!="a"}', 'host=""}', 'host="a"}', 'host!~"a"}', 'host=~".*"}')] == [
+        1,
+        1,
+        2,
+        1,
+        3,
+    ]
+    assert [count(query) for query in ('code="200"}', 'code="none"}', 'code=""}', 'ok="true"}', 'ok!="true"}')] == [
+        1,
+        1,
+        1,
+        1,
+        2,
+    ]
+    assert [count(query) for query in ('} |= "took"', '} != "took"', '} !~ "took"', '} |= ""')] == [2, 1, 1, 3]

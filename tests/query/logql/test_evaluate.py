@@ -1,0 +1,106 @@
+"""Numbers of LogQL at each time, against counting each range by itself."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.rounds import rounds
+
+from tailrace.query.logql.evaluate import EvaluationTimes, RangePart, RangeParts, SeriesSet, evaluate
+from tailrace.query.logql.parser import LogqlError, parse
+from tailrace.query.logql.tree import LogQuery, RangeAggregation
+
+S = 1_000_000_000
+START_NS = 1_700_000_000 * S
+
+
+def count(values: list[float]) -> float:
+    return float(len(values))
+
+
+FUNCTIONS: dict[str, Callable[[list[float]], float]] = {"min": min, "max": max, "sum": sum, "avg": sum}
+
+
+def _by_itself(function: str, values: list[float], range_s: int) -> float:
+    if function == "rate":
+        return len(values) / range_s
+    if function == "avg_over_time":
+        return sum(values) / len(values)
+    return FUNCTIONS.get(function[:3], count)(values)
+
+
+@given(
+    st.lists(st.integers(0, 300), max_size=60),
+    st.integers(1, 60),
+    st.integers(1, 40),
+    st.integers(0, 20),
+    st.sampled_from(["count_over_time", "rate", "sum_over_time", "avg_over_time", "min_over_time", "max_over_time"]),
+)
+@settings(max_examples=rounds(200))
+def test_ranges_are_as_if_each_were_counted_by_itself(
+    events_s: list[int], range_s: int, step_s: int, steps: int, function: str
+) -> None:
+    times = EvaluationTimes(START_NS, START_NS + steps * step_s * S, step_s * S)
+    aggregation = RangeAggregation(function, LogQuery(()), range_s * S)
+    since_s = -100  # of the events, from the start on
+
+    def sample(_: RangeAggregation, parts: RangeParts) -> Iterable[RangePart]:
+        groups: dict[int, list[float]] = {}
+        for event_s in events_s:
+            at_ns = START_NS + (since_s + event_s) * S
+            if parts.origin_ns <= at_ns < times.end_ns:
+                groups.setdefault((at_ns - parts.origin_ns) // parts.step_ns, []).append(float(event_s))
+        for number, values in groups.items():
+            yield RangePart((), number, FUNCTIONS.get(function[:3], count)(values), float(len(values)))
+
+    found = evaluate(aggregation, times, sample).get((), {})
+
+    for number in range(times.count):
+        end_s = number * step_s
+        values = [float(each) for each in events_s if end_s - range_s <= since_s + each < end_s]
+        assert found.get(number) == (pytest.approx(_by_itself(function, values, range_s)) if values else None)
+
+
+def evaluated(text: str, series: SeriesSet, points: int = 2) -> SeriesSet:
+    """Return what a query makes of series of one part each for a time."""
+    metric = parse(text)
+    assert not isinstance(metric, LogQuery)
+
+    def sample(_: RangeAggregation, parts: RangeParts) -> Iterable[RangePart]:
+        assert parts.between == 1
+        return [
+            RangePart(labels, number, value) for labels, values in series.items() for number, value in values.items()
+        ]
+
+    return evaluate(metric, EvaluationTimes(START_NS, START_NS + (points - 1) * 60 * S, 60 * S), sample)
+
+
+def test_series_are_aggregated_and_computed_with() -> None:
+    a, b, c = (("host", "a"), ("job", "x")), (("host", "b"), ("job", "x")), (("host", "c"), ("job", "y"))
+    series: SeriesSet = {a: {0: 1.0, 1: 2.0}, b: {0: 3.0}, c: {1: 5.0}}
+    count = 'count_over_time({a="b"}[1m])'
+
+    assert evaluated(f"sum by (job) ({count})", series) == {
+        (("job", "x"),): {0: 4.0, 1: 2.0},
+        (("job", "y"),): {1: 5.0},
+    }
+    assert evaluated(f"avg({count})", series) == {(): {0: 2.0, 1: 3.5}}
+    assert evaluated(f"count({count})", series) == {(): {0: 2.0, 1: 2.0}}
+    assert evaluated(f"max({count}) - 1", series) == {(): {0: 2.0, 1: 4.0}}
+    assert evaluated(f"10 / min({count})", series) == {(): {0: 10.0, 1: 5.0}}
+    assert evaluated(f"topk(1, {count})", series) == {b: {0: 3.0}, c: {1: 5.0}}
+    assert evaluated(f"bottomk(1, {count})", series) == {a: {0: 1.0, 1: 2.0}}
+    divided = evaluated(f"sum({count}) / 0", series)[()]
+    assert divided == {0: math.inf, 1: math.inf}
+
+
+def test_what_would_take_too_many_points_or_parts_is_refused() -> None:
+    with pytest.raises(LogqlError, match="at most 11000"):
+        EvaluationTimes(0, 11_000 * S, S)
+    hour = EvaluationTimes(0, 3600 * S, 60 * S)
+    with pytest.raises(LogqlError, match="simple multiple"):
+        evaluate(RangeAggregation("rate", LogQuery(()), 3600 * S + 7), hour, lambda *_: [])
+    with pytest.raises(LogqlError, match="needs a step that is its range"):
+        evaluate(RangeAggregation("quantile_over_time", LogQuery(()), 90 * S), hour, lambda *_: [])
