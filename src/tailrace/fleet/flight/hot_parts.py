@@ -81,6 +81,12 @@ class PartCache:
             self.misses += len(numbers) - len(found)
         return found
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._parts.clear()
+            self.bytes = 0
+
     def add(self, process: str, number: int, part: HotTable) -> None:
         """Keep a part in place of those that were not asked for the longest."""
         size = part.rows.nbytes
