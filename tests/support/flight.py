@@ -84,6 +84,7 @@ def remote_lake(
         LocalCatalog(directory),
         own=None if own is None else own.lake,
         changes=None if own is None else own.server.changes,
+        feeds=None if own is None else own.server.feeds,
         ownerless=ownerless,
         cache_bytes=cache_bytes,
     )

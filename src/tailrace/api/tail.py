@@ -22,6 +22,7 @@ from tailrace.tail import Missed, Reader, message
 
 T = TypeVar("T")
 
+BEGIN_TIMEOUT_S = 5.0  # for another node to say that it sends every event from now on
 CHECK_S = 0.5  # between two checks that the token is valid and the dataset exists
 WHERE = ParameterDoc("where", "A condition in APL on the events; without it every event is sent.")
 END = "end"  # name of the event before the server ends a stream
@@ -62,8 +63,11 @@ class TailResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         tails = self._services.tails
         with tails.reader(self._dataset, self._grant.token_id) as reader:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async with execution.disconnection(self._request) as gone:
+                if not reader.begun.is_set():
+                    # The first line says that every event comes from then on.
+                    await self._until(reader.begun.wait(), reader, gone, timeout_s=BEGIN_TIMEOUT_S)
+                await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
                 await self._stream(reader, gone, send)
 
     async def _stream(self, reader: Reader, gone: "asyncio.Future[None]", send: Send) -> None:
@@ -82,7 +86,8 @@ class TailResponse(Response):
                 if taken is None:
                     body = b": heartbeat\n\n"
                 elif isinstance(taken, Missed):
-                    body = message(MISSED, {"count": taken.count})
+                    reason = {"reason": taken.reason} if taken.reason else {}
+                    body = message(MISSED, {"count": taken.count, **reason})
                 else:
                     end_reason, rendered = await self._until(self._rendered(taken), reader, gone)
                     body = rendered or b""

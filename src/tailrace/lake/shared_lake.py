@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
+from tailrace.events.declarations import DeclaredFields
 from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S
@@ -121,6 +122,8 @@ class SharedLake(Lake):
     def give(self, names: Collection[str], *, commit: bool = True) -> None:
         """Have datasets no more: another server may take them once this returns.
 
+        `owns` must say so before: what is being given has no events any more that come meanwhile.
+
         With `commit` what is in memory is put into their tables first, as far as that succeeds; else it is dropped
         at once, and a commit that is under way ends as the table's log decides. All of it is in the logs.
         """
@@ -205,6 +208,44 @@ class SharedLake(Lake):
         """Merge the files of a dataset; raise as `Lake.compact` does, and DatasetElsewhere."""
         compact = super().compact
         self._with_own(name, lambda: compact(name))
+
+    def sweep(self, name: str) -> int:
+        """Delete files that are no part of a table; raise as `Lake.sweep` does, and DatasetElsewhere."""
+        sweep = super().sweep
+        return self._with_own(name, lambda: sweep(name))
+
+    def commit_now(self, name: str | None = None) -> None:
+        """Commit what is accepted; of one dataset as `Lake.commit_now` does, or DatasetElsewhere."""
+        commit = super().commit_now
+        if name is None:
+            commit()
+        else:
+            self._with_own(name, lambda: commit(name))
+
+    def update(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        retention_days: int | None = None,
+        use_retention_period: bool | None = None,
+    ) -> DatasetInfo:
+        """Change a dataset's info; raise as `Lake.update` does, and DatasetElsewhere."""
+        update = super().update
+        return self._with_own(
+            name,
+            lambda: update(
+                name,
+                description=description,
+                retention_days=retention_days,
+                use_retention_period=use_retention_period,
+            ),
+        )
+
+    def declare(self, name: str, fields: DeclaredFields) -> None:
+        """Declare fields of a dataset; raise as `Lake.declare` does, and DatasetElsewhere."""
+        declare = super().declare
+        self._with_own(name, lambda: declare(name, fields))
 
     def create(
         self,

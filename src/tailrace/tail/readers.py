@@ -6,8 +6,9 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -40,7 +41,8 @@ _encode = msgspec.json.Encoder()
 class Missed(Struct):
     """A gap in the events of a reader, whose queue was full."""
 
-    count: int  # of events, whether they match the condition or not
+    count: int  # of events, whether they match the condition or not; 0 where that is not known
+    reason: str = ""  # where it is not a full queue
 
 
 class Reader:
@@ -48,6 +50,7 @@ class Reader:
 
     def __init__(self, queue_bytes: int) -> None:
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # with the reason
+        self.begun = asyncio.Event()  # from which on it gets every event
         self._queue_bytes = queue_bytes
         self._waiting: deque[Batch | Missed] = deque()
         self._bytes = 0
@@ -55,15 +58,20 @@ class Reader:
 
     def put(self, batch: Batch) -> None:
         """Add a batch, or count its events as missed where the queue is full."""
-        last = self._waiting[-1] if self._waiting else None
         if self._bytes and self._bytes + len(batch.events) > self._queue_bytes:
-            if isinstance(last, Missed):
-                last.count += batch.count
-            else:
-                self._waiting.append(Missed(batch.count))
+            self.miss(batch.count)
         else:
             self._waiting.append(batch)
             self._bytes += len(batch.events)
+        self._has_waiting.set()
+
+    def miss(self, count: int, reason: str = "") -> None:
+        """Note a gap; see `Missed`."""
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(last, Missed) and last.reason == reason:
+            last.count += count
+        else:
+            self._waiting.append(Missed(count, reason))
         self._has_waiting.set()
 
     async def wait(self) -> bool:
@@ -92,11 +100,36 @@ class Reader:
         return batches or None
 
 
-class Tails:
-    """All readers of live tails. To be used on the event loop, except `render`."""
+class TailSource(Protocol):
+    """Where batches come from that are taken in elsewhere."""
 
-    def __init__(self, limits: TailLimits, make_engine: Callable[[QueryLimits], Engine]) -> None:
+    def follow(
+        self,
+        dataset: str,
+        begun: Callable[[], None],
+        put: Callable[[Sequence[Batch]], None],
+        miss: Callable[[int, str], None],
+    ) -> Callable[[], None]:
+        """Have each batch of a dataset that is acknowledged from `begun()` on given to `put`; return what ends that.
+
+        `miss(count, reason)` tells of a gap. All of them may be called in another thread.
+        """
+
+
+class Tails:
+    """All readers of live tails. To be used on the event loop, except `render`.
+
+    What is not published here comes from a `source`, which is followed for the datasets that have readers.
+    """
+
+    def __init__(
+        self, limits: TailLimits, make_engine: Callable[[QueryLimits], Engine], source: TailSource | None = None
+    ) -> None:
         self.limits = limits
+        self._source = source
+        self._followed: dict[str, Callable[[], None]] = {}  # what ends following a dataset
+        self._following: dict[str, object] = {}  # what tells a following from a later one of the dataset
+        self._begun: set[str] = set()
         self.is_read = False  # whether there is any reader: what ingest checks for each batch
         # Of their own, so that a tail does not wait for a query; with a lower priority than what answers clients.
         self.threads = ThreadPoolExecutor(THREADS, "tailrace-tail", initializer=lower_priority)
@@ -125,6 +158,7 @@ class Tails:
         self._per_token[token_id] += 1
         self._readers.setdefault(dataset, []).append(reader)
         self.is_read = True
+        self._follow(dataset, reader)
         try:
             yield reader
         finally:
@@ -134,7 +168,52 @@ class Tails:
             self._readers[dataset].remove(reader)
             if not self._readers[dataset]:
                 del self._readers[dataset]
+                self._unfollow(dataset)
             self.is_read = bool(self._readers)
+
+    def _follow(self, dataset: str, reader: Reader) -> None:
+        if self._source is None or dataset in self._begun:
+            reader.begun.set()
+        if self._source is None or dataset in self._followed:
+            return
+        loop, following = asyncio.get_running_loop(), object()
+        self._following[dataset] = following
+
+        def on_loop(call: Callable[..., None], *arguments: object) -> None:
+            """Have something done on the event loop, unless nobody reads the dataset any more."""
+
+            def checked() -> None:
+                if self._following.get(dataset) is following:
+                    call(*arguments)
+
+            with suppress(RuntimeError):  # where the loop has ended
+                loop.call_soon_threadsafe(checked)
+
+        self._followed[dataset] = self._source.follow(
+            dataset,
+            partial(on_loop, self._begin, dataset),
+            partial(on_loop, self._publish_all),
+            partial(on_loop, self._miss, dataset),
+        )
+
+    def _unfollow(self, dataset: str) -> None:
+        self._following.pop(dataset, None)
+        self._begun.discard(dataset)
+        if end := self._followed.pop(dataset, None):
+            end()
+
+    def _begin(self, dataset: str) -> None:
+        self._begun.add(dataset)
+        for reader in self._readers.get(dataset, ()):
+            reader.begun.set()
+
+    def _publish_all(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            self.publish(batch)
+
+    def _miss(self, dataset: str, count: int, reason: str) -> None:
+        for reader in self._readers.get(dataset, ()):
+            reader.miss(count, reason)
 
     def publish(self, batch: Batch) -> None:
         """Add a durable batch to the queues of its dataset's readers; never blocks."""
@@ -147,6 +226,8 @@ class Tails:
         for reader in [reader for readers in self._readers.values() for reader in readers]:
             if not reader.ended.done():
                 reader.ended.set_result("the server is shutting down")
+        for dataset in list(self._followed):
+            self._unfollow(dataset)
         self.threads.shutdown(wait=False)
 
     def render(self, batches: Sequence[Batch], predicate: Predicate | None) -> bytes:

@@ -24,6 +24,7 @@ PARTS_TIMEOUT_S = 30.0  # for a stream: a node that stops is held up for so long
 GRACE_S = 1.0  # more than the server takes at most
 CHECK_S = 0.05
 CALLS = 64  # of one node, at the same time
+WAITING_CALLS = 512  # of those that wait for something to happen
 MAX_MESSAGE_BYTES = 512 * 1024 * 1024
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -56,6 +57,7 @@ class PeerConnection:
         self._secret = credentials.secret
         self._client = flight.FlightClient(peer.url, generic_options=_OPTIONS, **credentials.client_options())
         self._calls = threading.BoundedSemaphore(CALLS)
+        self._waiting_calls = threading.BoundedSemaphore(WAITING_CALLS)
         self._lock = threading.Lock()
         self._session: ClientSession | None = None
 
@@ -65,7 +67,9 @@ class PeerConnection:
 
     def call(self, asked: messages.Asked, answer: Any, *, timeout_s: float, check: Check = no_check) -> Any:
         """Return the answer to a call. `check` is called while it is waited for, and raises to give up."""
-        return self._waited(lambda: self._call(asked, answer, time.monotonic() + timeout_s), timeout_s, check)
+        is_waiting = isinstance(asked, messages.AskChanges | messages.AskTail)
+        calls = self._waiting_calls if is_waiting else self._calls
+        return self._waited(lambda: self._call(asked, answer, time.monotonic() + timeout_s), timeout_s, check, calls)
 
     def parts(
         self, headers: Sequence[messages.HotHeader], *, timeout_s: float, check: Check = no_check
@@ -74,16 +78,17 @@ class PeerConnection:
         timeout_s = min(timeout_s, PARTS_TIMEOUT_S)
         readers: list[flight.FlightStreamReader] = []
         try:
-            return self._waited(lambda: self._parts(headers, time.monotonic() + timeout_s, readers), timeout_s, check)
+            end_s = time.monotonic() + timeout_s
+            return self._waited(lambda: self._parts(headers, end_s, readers), timeout_s, check, self._calls)
         except BaseException:
             for reader in readers:
                 reader.cancel()
             raise
 
-    def _waited(self, work: Callable[[], T], timeout_s: float, check: Check) -> T:
+    def _waited(self, work: Callable[[], T], timeout_s: float, check: Check, calls: threading.BoundedSemaphore) -> T:
         """Return what a thread returns that may hang for as long as its deadline allows."""
-        if not self._calls.acquire(timeout=min(timeout_s, HELLO_TIMEOUT_S)):
-            raise self._unavailable(f"{CALLS} calls of it are under way")
+        if not calls.acquire(timeout=min(timeout_s, HELLO_TIMEOUT_S)):
+            raise self._unavailable("too many calls of it are under way")
         future: Future[T] = Future()
 
         def run() -> None:
@@ -92,7 +97,7 @@ class PeerConnection:
             except BaseException as error:  # noqa: BLE001 - raised by whoever waits
                 future.set_exception(error)
             finally:
-                self._calls.release()
+                calls.release()
 
         # One that would be joined at the end of the process, as those of a pool are, could hold that up.
         threading.Thread(target=run, name=f"tailrace-peer-{self.peer.node}", daemon=True).start()

@@ -17,6 +17,10 @@ class OwnerUnavailable(DatasetUnavailable):
     code = "owner_unavailable"
 
 
+class OwnerMoved(OwnerUnavailable):
+    """No lake node holds the dataset at the moment, or another one does by now."""
+
+
 class PeerRefused(OwnerUnavailable):
     """A node did not prove that it is one of the fleet."""
 

@@ -1,7 +1,7 @@
 """What one node asks of another's lake, and what it answers, as msgpack."""
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -119,8 +119,18 @@ class AnswerFile(Struct, frozen=True, tag=True):
     is_given_up: bool = False
 
 
+class AskTail(Struct, frozen=True, tag=True):
+    """The events of a dataset from a moment on; waits for some."""
+
+    dataset: str
+    feed: str  # that the last answer came from; empty for the first question
+    after: int  # as the last answer says
+    wait_s: float
+
+
 Asked: TypeAlias = (
     AskSnapshot
+    | AskTail
     | AskParts
     | AskChanges
     | AskCreate
@@ -190,6 +200,25 @@ class Changes(Struct, frozen=True, array_like=True):
     dropped: Mapping[str, int]  # when each was created, in ns since the Unix epoch
     is_complete: bool  # there are no others
     pressure: LakePressure
+
+
+class SentBatch(Struct, frozen=True, array_like=True):
+    """A batch of a live tail."""
+
+    events: bytes
+    times: bytes  # 8 bytes each, ns since the Unix epoch
+    count: int
+    received_ns: int
+    labels: dict[str, Any]
+
+
+class TailAnswer(Struct, frozen=True, array_like=True):
+    """What came of a dataset since a question."""
+
+    feed: str
+    after: int  # for the next question
+    missed: int  # events that are not kept any more
+    batches: tuple[SentBatch, ...]
 
 
 class FileQuestion(Struct, frozen=True, tag=True):

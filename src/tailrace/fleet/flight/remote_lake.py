@@ -17,9 +17,10 @@ from tailrace.fleet.flight.changes import DatasetChanges
 from tailrace.fleet.flight.connection import PeerConnection
 from tailrace.fleet.flight.credentials import Credentials, Peer
 from tailrace.fleet.flight.directory import Directory
-from tailrace.fleet.flight.errors import RETRY_AFTER_S, OwnerUnavailable
+from tailrace.fleet.flight.errors import RETRY_AFTER_S, OwnerMoved, OwnerUnavailable
 from tailrace.fleet.flight.hot_parts import PartCache
 from tailrace.fleet.flight.snapshots import RemoteSnapshots
+from tailrace.fleet.flight.tails import TailFeeds
 from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.dataset_store import DatasetStore
@@ -62,8 +63,8 @@ class RemoteLake:
     """The datasets of all lake nodes, of which one may be in this process. Thread-safe.
 
     `catalog` is this node's, by which it opens the files that a snapshot names. With `ownerless` a dataset can be read
-    while nobody holds it. `changes` are those of the `own` lake, as other nodes are told of them. What has no owner
-    raises OwnerUnavailable.
+    while nobody holds it. `changes` are those of the `own` lake, as other nodes are told of them, and `feeds` what it
+    accepts, as live tails read it. What has no owner raises OwnerUnavailable.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RemoteLake:
         *,
         own: DatasetStore | None = None,
         changes: DatasetChanges | None = None,
+        feeds: TailFeeds | None = None,
         ownerless: OwnerlessReader | None = None,
         cache_bytes: int,
     ) -> None:
@@ -82,6 +84,7 @@ class RemoteLake:
         self._credentials = credentials
         self._own = own
         self._changes = changes
+        self._feeds = feeds
         self._ownerless = ownerless
         self._lock = threading.Lock()
         self._connections: dict[Peer, PeerConnection] = {}
@@ -325,6 +328,23 @@ class RemoteLake:
             logger.info("dataset %r is read without the node that holds it", name, exc_info=True)
             return self._ownerless.snapshot(name, timeout_s=max(end_s - time.monotonic(), 0), check=check)
 
+    def tail(self, asked: messages.AskTail, check: Check) -> messages.TailAnswer:
+        """Return what came of a dataset since a question, as `TailFeeds.answer` of its owner does. Raise
+        OwnerUnavailable.
+        """
+
+        def here(own: DatasetStore) -> messages.TailAnswer:
+            if self._feeds is None:
+                raise _no_owner(asked.dataset)
+            return self._feeds.answer(asked)
+
+        def there(connection: PeerConnection, check: Check) -> messages.TailAnswer:
+            timeout_s = asked.wait_s + STEP_TIMEOUT_S
+            answer: messages.TailAnswer = connection.call(asked, messages.TailAnswer, timeout_s=timeout_s, check=check)
+            return answer
+
+        return self._with_owner(asked.dataset, here, there, check=check)
+
     # Changes of files
 
     def commit_now(self, name: str | None = None) -> None:
@@ -433,8 +453,8 @@ class RemoteLake:
             check()
 
 
-def _no_owner(name: str) -> OwnerUnavailable:
-    return OwnerUnavailable(
+def _no_owner(name: str) -> OwnerMoved:
+    return OwnerMoved(
         f"dataset {name!r} is held by no lake node at the moment: try again in some seconds",
         retry_after_s=RETRY_AFTER_S,
     )

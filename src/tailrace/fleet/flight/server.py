@@ -20,6 +20,7 @@ from tailrace.fleet.flight.errors import MAX_MESSAGE, OwnerUnavailable, PartsGon
 from tailrace.fleet.flight.hot_parts import PartNumbers, chunks
 from tailrace.fleet.flight.messages import CALL, HELLO, PARTS, PartChunk
 from tailrace.fleet.flight.sessions import Hello, OpenedCall, SealedAnswer, SealedCall, ServerSessions
+from tailrace.fleet.flight.tails import TailFeeds
 from tailrace.lake.dataset_store import DatasetStore
 from tailrace.lake.shared_lake import DatasetElsewhere
 from tailrace.lake.snapshot import HotTable
@@ -58,6 +59,7 @@ class LakeServer:
 
     `node` is its name, by which clients mean it; `owns(name)` says whether the lake is the one that has, or would have,
     a dataset; `is_complete()` whether it has all of those by now. Raise OSError where the address cannot be used.
+    `feeds` are what live tails on other nodes read: whoever has them published there gives them.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class LakeServer:
         credentials: Credentials,
         owns: Callable[[str], bool] = lambda name: True,
         is_complete: Callable[[], bool] = lambda: True,
+        feeds: TailFeeds | None = None,
     ) -> None:
+        self.feeds = feeds or TailFeeds()
         self.changes = DatasetChanges(lake, is_complete)
         self._lake = lake
         self._owns = owns
@@ -92,6 +96,7 @@ class LakeServer:
         """Take no more calls, and wait for those under way: of what is read by nobody, until its time is up."""
         self._closing.set()
         self.changes.close()
+        self.feeds.close()
         self._deletions.close()
         stopping = threading.Thread(target=self._flight.shutdown, name="tailrace-flight-stop", daemon=True)
         stopping.start()
@@ -122,12 +127,14 @@ class LakeServer:
             return self._deletions.step(asked)
         if isinstance(asked, messages.AskParts):
             raise BadRequest("hot rows are answered by a stream")
-        name = asked.dataset if isinstance(asked, messages.AskSnapshot) else asked.name
+        name = asked.dataset if isinstance(asked, messages.AskSnapshot | messages.AskTail) else asked.name
         if not self._owns(name):
             raise DatasetElsewhere(f"this node does not hold dataset {name!r}", retry_after_s=1)
         match asked:
             case messages.AskSnapshot():
                 return self._snapshot(asked)
+            case messages.AskTail():
+                return self.feeds.answer(asked)
             case messages.AskDeletion():
                 return self._deletions.begin(asked)
             case messages.AskCreate() | messages.AskUpdate() | messages.AskDeclare() | messages.AskDrop():

@@ -1,0 +1,155 @@
+"""Lake nodes that share tables and logs, and a query node with a cache of its own: what was answered is read, whoever
+has the dataset at that moment.
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.flight import CACHE_BYTES, CREDENTIALS, HOST, StatedOwners
+from support.object_stores import hurried
+from support.shared_lakes import SharedStores, shared_stores, values_of
+from support.waiting import wait_until
+
+from tailrace.events import Batch, DatasetNotFound
+from tailrace.fleet.flight.credentials import Peer
+from tailrace.fleet.flight.remote_lake import RemoteLake
+from tailrace.fleet.flight.server import LakeServer
+from tailrace.fleet.flight.tails import MOVED, RemoteTails, TailFeeds
+from tailrace.lake.hashes import damage
+from tailrace.lake.object_catalog import ObjectCatalog
+from tailrace.query import AplRequest, DuckDB, HoldingEngine, QueryLimits, run_apl
+from tailrace.storage.file_cache import FileCache
+
+TIMEOUT_S = 20.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hurried() -> Iterator[None]:
+    with hurried():
+        yield
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[SharedStores]:
+    with shared_stores(tmp_path) as stores:
+        yield stores
+
+
+class SharedNode:
+    """A lake node over the stores."""
+
+    def __init__(self, stores: SharedStores, name: str) -> None:
+        self.held: set[str] = set()
+        self.feeds = TailFeeds()
+        self.lake = stores.lake(owns=self.owns, published=self.feeds.publish, poll_s=0.02)
+        self.server = LakeServer(
+            self.lake, node=name, host=HOST, port=0, credentials=CREDENTIALS, owns=self.owns, feeds=self.feeds
+        )
+        self.peer = Peer(name, f"grpc://{HOST}:{self.server.port}")
+
+    def owns(self, name: str) -> bool:
+        return name in self.held
+
+
+class QueryNode:
+    """A node without a lake of its own."""
+
+    def __init__(self, stores: SharedStores, owners: StatedOwners) -> None:
+        store = stores.tables()
+        self.cache = FileCache(stores.directory / "query-cache", store, CACHE_BYTES, damage)
+        self.catalog = ObjectCatalog(store, self.cache)
+        self.lake = RemoteLake(owners, CREDENTIALS, self.catalog, cache_bytes=CACHE_BYTES)
+        assert self.lake.start(TIMEOUT_S)
+
+    def values(self) -> list[int]:
+        return values_of(self.catalog, self.lake.snapshot("d", timeout_s=TIMEOUT_S))
+
+    def close(self) -> None:
+        self.lake.close()
+        self.cache.close()
+
+
+@pytest.fixture
+def nodes(stores: SharedStores) -> Iterator[list[SharedNode]]:
+    nodes = [SharedNode(stores, f"lake-{number}") for number in (1, 2)]
+    nodes[0].held.add("d")
+    yield nodes
+    for node in nodes:
+        node.server.close()
+
+
+@pytest.fixture
+def owners(nodes: list[SharedNode]) -> StatedOwners:
+    return StatedOwners(*(node.peer for node in nodes))
+
+
+@pytest.fixture
+def query(stores: SharedStores, owners: StatedOwners) -> Iterator[QueryNode]:
+    query = QueryNode(stores, owners)
+    yield query
+    query.close()
+
+
+def move(source: SharedNode, target: SharedNode, owners: StatedOwners) -> None:
+    """Have the second node hold the dataset, as its lease would."""
+    source.held.discard("d")  # first: what is being given answers no more
+    source.lake.give(["d"])
+    target.held.add("d")
+    owners.of["d"] = target.peer
+    target.lake.take(["d"])
+
+
+def test_files_are_read_through_the_query_nodes_cache(stores: SharedStores, query: QueryNode, tmp_path: Path) -> None:
+    query.lake.create("d")
+    stores.append("w1", 1)
+    query.lake.commit_now("d")
+    stores.append("w2", 2)
+    engine = HoldingEngine(
+        DuckDB(query.catalog.tables, tmp_path / "temporary", QueryLimits()), query.catalog.tables, query.cache
+    )
+    try:
+        for hits in (0, 1):
+            answer = run_apl(query.lake, engine, AplRequest(apl="d | summarize sum(n)"), check=lambda name: None)
+            assert answer.tables[0].rows[0].to_pylist() == [3]
+            assert (query.cache.misses, query.cache.hits >= hits) == (1, True)
+    finally:
+        engine.close()
+
+
+def test_a_dataset_that_moves_is_read_and_followed_all_the_time(
+    stores: SharedStores, nodes: list[SharedNode], owners: StatedOwners, query: QueryNode
+) -> None:
+    query.lake.create("d")
+    created_ns = query.lake.get("d").created_ns
+    begun = threading.Event()
+    seen: list[Batch] = []
+    missed: list[str] = []
+    stop = RemoteTails(query.lake.tail).follow(
+        "d", begun.set, lambda batches: seen.extend(batches), lambda count, reason: missed.append(reason)
+    )
+    assert begun.wait(TIMEOUT_S)
+    for round_ in range(4):
+        source, target = nodes[round_ % 2], nodes[1 - round_ % 2]
+        stores.append("w1", 10 * round_)
+        moving = threading.Thread(target=move, args=(source, target, owners))
+        moving.start()
+        stores.append("w2", 10 * round_ + 1)
+        assert query.values() == sorted(stores.expected["d"])
+        moving.join()
+        assert query.values() == sorted(stores.expected["d"])
+        assert query.lake.get("d").created_ns == created_ns  # while it moved it was known, too
+
+    def comes_again() -> bool:
+        """Append an event, and return whether one of these came."""
+        stores.append("w1", 100 + len(stores.expected["d"]))
+        return any(b'"n":1' in batch.events and len(batch.events) > len('{"n":10}\n') for batch in seen)
+
+    wait_until(comes_again)
+    stop()
+    assert set(missed) == {MOVED}
+
+    query.lake.drop("d")
+    with pytest.raises(DatasetNotFound):
+        query.lake.snapshot("d", timeout_s=TIMEOUT_S)
