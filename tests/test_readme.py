@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def stored(server: "Server", dataset: str) -> list[dict[str, object]]:
 
 
 def test_the_commands_run_as_printed(server: "Server", named: str) -> None:
-    _, sending, asking = printed("sh", server, named)
+    *_, sending, asking = printed("sh", server, named)
 
     answers = run(["bash", "-euo", "pipefail", "-c", f"{sending}\n{asking}"], server, named)
 
@@ -65,10 +66,10 @@ def test_the_commands_run_as_printed(server: "Server", named: str) -> None:
     assert '"level":"info"' in answers
 
 
-def test_its_first_commands_are_targets_of_the_makefile() -> None:
-    targets = re.findall(r"^make (\w+)", PAGE, re.MULTILINE)
+def test_what_it_has_made_are_targets_of_the_makefile() -> None:
+    targets = re.findall(r"`make (\w+)", PAGE)
 
-    assert targets == ["run", "test"]
+    assert targets
     assert set(targets) <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
@@ -91,6 +92,22 @@ def test_the_javascript_program_runs_as_printed(server: "Server", named: str) ->
 
 def test_it_links_to_pages_that_are_there() -> None:
     assert [link for link in re.findall(r"\]\((\w[\w/]*\.md)", PAGE) if not (ROOT / link).is_file()] == []
+
+
+def test_what_it_links_is_there() -> None:
+    assert [link for link in re.findall(r"\]\((?!https?:)([^)#]+)", PAGE) if not (ROOT / link).exists()] == []
+
+
+def test_at_a_package_index_its_links_lead_to_the_repository() -> None:
+    hatch_build = pytest.importorskip("hatch_build")  # hatchling is not among the newest libraries
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    hatch_build.TailraceMetadataHook(str(ROOT), {}).update(project)
+
+    text = project["readme"]["text"]
+    assert project["readme"]["content-type"] == "text/markdown"
+    assert "](https://github.com/tailrace/tailrace/blob/main/docs/console.md)" in text
+    assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not link.startswith("https://")] == []
 
 
 def test_it_is_one_screen() -> None:

@@ -1,3 +1,3 @@
 """Tailrace: a self-hosted event server for the clients of Axiom, Baselime, Datamix and Moesif."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

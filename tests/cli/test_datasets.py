@@ -1,5 +1,6 @@
 """`tailrace dataset info|fields|trim`, and what the command line says of itself."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,6 +94,37 @@ def test_help_has_an_example(command: list[str]) -> None:
     assert done.exit_code == 0
     assert "Example" in done.stdout
     assert done.stdout.count(f"tailrace {' '.join(command)}") > 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tailrace dataset info {given} compl-",
+        pytest.param("tailrace ingest {given} compl-", marks=pytest.mark.slow),
+        pytest.param("tailrace token create t {given} --dataset compl-", marks=pytest.mark.slow),
+    ],
+)
+def test_the_shell_can_complete_names_of_datasets(server: "Server", line: str) -> None:
+    for name in ("compl-a", "compl-b"):
+        if server.client.get(f"/v2/datasets/{name}").status_code == 404:
+            server.create(name)
+    words = line.format(given=f"--data {server.data}")
+
+    done = tailrace(env=completing(words))
+
+    assert done.stdout.split() == ["compl-a", "compl-b"]
+    assert done.stderr == ""
+
+
+def test_the_shell_completes_nothing_where_no_server_runs(tmp_path: Path) -> None:
+    done = tailrace(env=completing(f"tailrace dataset info --data {tmp_path} compl-"))
+
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def completing(line: str) -> dict[str, str]:
+    """Return the variables with which a shell asks how the last word of a line goes on."""
+    return {"_TAILRACE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
 
 
 def test_the_shell_can_complete_commands() -> None:

@@ -10,6 +10,7 @@ from tailrace.cli.client import (
     quoted,
     server_command,
 )
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import options
 from tailrace.cli.output import FormatOption, YesOption, confirm, counted, print_list, print_table
 from tailrace.cli.query import print_field_messages, time_range, with_caret
@@ -56,7 +57,7 @@ def _described(item: dict[str, Any]) -> str:
 @app.command()
 @server_command
 def info(
-    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    name: Annotated[str, typer.Argument(help="Name of the dataset.", autocompletion=dataset_names)],
     *,
     server: ServerChoice,
 ) -> None:
@@ -89,7 +90,7 @@ def info(
 @app.command()
 @server_command
 def fields(
-    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    name: Annotated[str, typer.Argument(help="Name of the dataset.", autocompletion=dataset_names)],
     form: FormatOption = None,
     *,
     server: ServerChoice,
@@ -107,7 +108,7 @@ def fields(
 @app.command()
 @server_command
 def trim(
-    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    name: Annotated[str, typer.Argument(help="Name of the dataset.", autocompletion=dataset_names)],
     older_than: Annotated[str, typer.Option("--older-than", metavar="TIME", help="Age, such as 12h or 30d.")],
     yes: YesOption = False,
     *,
@@ -126,7 +127,7 @@ def trim(
 @app.command()
 @server_command
 def delete(
-    name: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    name: Annotated[str, typer.Argument(help="Name of the dataset.", autocompletion=dataset_names)],
     yes: YesOption = False,
     *,
     server: ServerChoice,
@@ -143,7 +144,11 @@ def delete(
 
 @app.command()
 @server_command
-def vacuum(name: Annotated[str, typer.Argument(help="Name of the dataset.")], *, server: ServerChoice) -> None:
+def vacuum(
+    name: Annotated[str, typer.Argument(help="Name of the dataset.", autocompletion=dataset_names)],
+    *,
+    server: ServerChoice,
+) -> None:
     """Merge the files of a dataset's days, and remove from the disk those that nothing reads any more.
 
     Example: tailrace dataset vacuum web

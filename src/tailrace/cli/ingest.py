@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from tailrace.cli.client import ServerChoice, is_loopback, quoted, server_command
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import FAILED, CommandError
 from tailrace.cli.file_chunks import STDIN, UNREADABLE, as_they_come, decoded, opened, read_chunks, shown_name
 from tailrace.cli.ingest_report import FileReport, IngestTotals
@@ -26,7 +27,7 @@ SNIFFED_BYTES = 64 * 1024  # of a log, to see its format
 
 @server_command
 def ingest(
-    dataset: Annotated[str, typer.Argument(help="Dataset to send to.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset to send to.", autocompletion=dataset_names)],
     files: Annotated[
         list[Path],
         typer.Argument(

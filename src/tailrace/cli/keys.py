@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tailrace.cli.client import ServerChoice, call, quoted, server_command
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import CommandError, NotFoundError, options
 from tailrace.cli.output import FormatOption, YesOption, confirm, print_list
 from tailrace.cli.tokens import parse_expiry
@@ -38,6 +39,7 @@ def create(
         list[str] | None,
         typer.Option(
             "--dataset",
+            autocompletion=dataset_names,
             metavar="DATASET",
             help="Where its events may go; of some protocols several (repeatable), or * for every one. Made where it "
             "is missing.",

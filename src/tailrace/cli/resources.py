@@ -9,6 +9,7 @@ import typer
 from msgspec import Struct
 
 from tailrace.cli.client import ServerChoice, call, quoted, server_command
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import CommandError, NotFoundError, reason_of
 from tailrace.cli.output import FormatOption, ListFormat, YesOption, confirm, print_json, print_list
 
@@ -91,7 +92,9 @@ def group(kind: DocumentKind) -> typer.Typer:
 
 def _add_list(app: typer.Typer, kind: DocumentKind) -> None:
     name, plural = kind.command, kind.plural
-    dataset_option = Annotated[str, typer.Option("--dataset", help="Dataset whose fields are listed.")]
+    dataset_option = Annotated[
+        str, typer.Option("--dataset", help="Dataset whose fields are listed.", autocompletion=dataset_names)
+    ]
 
     def print_documents(form: ListFormat | None, dataset: str | None, server: ServerChoice) -> None:
         query = f"?dataset={quoted(dataset)}" if dataset is not None else ""

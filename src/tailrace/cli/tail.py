@@ -24,6 +24,7 @@ from tailrace.cli.client import (
     server_command,
     unreachable,
 )
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import CommandError
 from tailrace.cli.output import printable, stdout_is_terminal
 from tailrace.cli.query import print_field_messages, with_caret
@@ -57,7 +58,7 @@ class _Gone(Exception):
 
 @server_command
 def tail(
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset.")],
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset.", autocompletion=dataset_names)],
     where: Annotated[
         str, typer.Option("--where", metavar="APL", help="Show only events that this condition in APL holds for.")
     ] = "",

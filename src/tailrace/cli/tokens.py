@@ -16,6 +16,7 @@ from tailrace.cli.client import (
     quoted,
     server_command,
 )
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import CommandError, NotFoundError, options
 from tailrace.cli.output import FormatOption, YesOption, confirm, print_json, print_list
 from tailrace.config import parse_duration
@@ -111,6 +112,7 @@ def create(
         list[str] | None,
         typer.Option(
             "--dataset",
+            autocompletion=dataset_names,
             metavar="DATASET[:RIGHTS]",
             help="Dataset (* for every one) and rights: ingest, query (both when left out), trim, vacuum, data (to "
             "delete events). Repeatable.",
