@@ -229,7 +229,8 @@ def _read_banner(process: "subprocess.Popen[str] | Forked", errors: Path) -> lis
     def pump() -> None:
         try:
             for line in stdout:
-                lines.put(line.rstrip("\n"))
+                # With --log-format=json what it says is that, too.
+                lines.put(json.loads(line)["message"] if line.startswith("{") else line.rstrip("\n"))
         except ValueError:  # closed beneath the reader when the server was ended
             return
         finally:

@@ -142,6 +142,7 @@ def test_why_the_server_is_not_ready_is_seen(make_server: "MakeServer") -> None:
     assert (line["method"], line["status"], line["reason"], line["address"]) == ("GET", 503, "not_ready", "127.0.0.1")
     assert "log_min_free_bytes" in line["detail"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line["time"])
+    assert server.banner[0].startswith("Tailrace")  # of which each line was JSON, or it would not be known
 
 
 def test_every_request_is_counted_by_route_and_status(server: "Server") -> None:

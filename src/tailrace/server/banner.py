@@ -4,13 +4,14 @@ import contextlib
 from collections.abc import Sequence
 
 from tailrace import __version__
+from tailrace.server.logs import as_logged
 from tailrace.server.owner_token import OwnerToken
 
 
 def say(text: str) -> None:
-    """Print a line; a closed terminal is no error, so that the server can still stop in order."""
+    """Print lines in the form of the log; a closed terminal is no error, so that the server can stop in order."""
     with contextlib.suppress(OSError):
-        print(text, flush=True)
+        print(as_logged(text), flush=True)
 
 
 def print_banner(url: str, token: OwnerToken, dataset: str, doors: Sequence[str] = (), *, console: str = "") -> None:

@@ -32,6 +32,15 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
+def as_logged(text: str) -> str:
+    """Return what the server says beside its log in the form of that: the text, or an object for each line of it."""
+    form = next((handler.formatter for handler in logging.getLogger().handlers), None)
+    if not isinstance(form, JsonFormatter):
+        return text
+    about = {"name": "tailrace.server", "levelno": logging.INFO, "levelname": logging.getLevelName(logging.INFO)}
+    return "\n".join(form.format(logging.makeLogRecord({**about, "msg": line})) for line in text.splitlines())
+
+
 def configure(level: str, form: LogFormat) -> None:
     """Write the log to standard error, from a level on; of other libraries warnings and errors only."""
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -20,7 +20,7 @@ START_TIMEOUT_S = 60.0  # of the first one, which may have to compile all module
 STOP_TIMEOUT_S = 30.0
 CAN_FORK = sys.platform == "linux"  # elsewhere a process that has imported so much may not go on after a fork
 _SERVING = "tailrace.testing.serving"
-_READY = re.compile(rb"is ready at (\S+)$", re.MULTILINE)
+_READY = re.compile(rb'is ready at (https?://[^\s"]+)["\n]')  # in text, or in a log of JSON
 
 
 class ServerNotStarted(Exception):
