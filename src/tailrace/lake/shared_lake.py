@@ -214,14 +214,6 @@ class SharedLake(Lake):
         sweep = super().sweep
         return self._with_own(name, lambda: sweep(name))
 
-    def commit_now(self, name: str | None = None) -> None:
-        """Commit what is accepted; of one dataset as `Lake.commit_now` does, or DatasetElsewhere."""
-        commit = super().commit_now
-        if name is None:
-            commit()
-        else:
-            self._with_own(name, lambda: commit(name))
-
     def update(
         self,
         name: str,
