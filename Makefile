@@ -30,9 +30,9 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(INSTALLED)
 	exec $(BIN)/tailrace serve --data "$(DATA)" --port "$(PORT)"
 
-# With half of the rounds, as `make test-long` takes many more of the same.
+# With a third of the rounds, as `make test-long` takes many more of the same.
 test: javascript lint
-	TEST_ROUNDS=0.5 $(PYTEST) -m "not slow"
+	TEST_ROUNDS=0.35 $(PYTEST) -m "not slow"
 
 # The tests that start no process and take no seconds, with a fifth of the rounds: while working on a change.
 test-fast: lint

@@ -136,7 +136,7 @@ def calls(draw: st.DrawFn, function: Function) -> tuple[list[Value], dict[str, V
     return given_arguments, columns
 
 
-pytestmark = pytest.mark.rounds
+pytestmark = [pytest.mark.rounds, pytest.mark.slow]
 FEW = settings(max_examples=rounds(4), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
