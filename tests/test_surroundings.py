@@ -62,6 +62,7 @@ def test_the_list_of_changes_begins_with_what_is_not_released_and_has_this_versi
 
     assert first == "Unreleased"
     assert released[0] == __version__
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
 
 
 def test_the_classifiers_name_the_versions_of_python_that_ci_runs() -> None:

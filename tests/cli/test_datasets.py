@@ -116,6 +116,7 @@ def test_the_shell_can_complete_names_of_datasets(server: "Server", line: str) -
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_shell_completes_nothing_where_no_server_runs(tmp_path: Path) -> None:
     done = tailrace(env=completing(f"tailrace dataset info --data {tmp_path} compl-"))
 

@@ -69,6 +69,7 @@ def test_a_certificate_is_read_again_once_its_files_change(tmp_path: Path) -> No
     assert [each.key.exists() for each in (first, second, third)] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_the_key_may_be_in_the_file_of_the_certificate(tmp_path: Path) -> None:
     certificate, key = files_of(tmp_path, OLD)
     certificate.write_text(key.read_text() + certificate.read_text())
@@ -76,6 +77,7 @@ def test_the_key_may_be_in_the_file_of_the_certificate(tmp_path: Path) -> None:
     assert CertificateFiles(TlsSettings(str(certificate)), tmp_path / "copies").open().names == (OLD,)
 
 
+@pytest.mark.slow
 @pytest.mark.quirk("granian", "2.8.9")
 @pytest.mark.parametrize("curve", ["secp521r1"])
 def test_a_key_that_the_http_server_would_end_the_process_for_is_refused(tmp_path: Path, curve: str) -> None:
@@ -166,9 +168,11 @@ def test_commands_on_this_machine_trust_the_certificate_of_their_server(over_tls
     before = tailrace("dataset", "list", "--data", str(over_tls.data))
     renew(over_tls, tmp_path)
     after = tailrace("dataset", "list", "--data", str(over_tls.data))
+    examined = tailrace("doctor", "--data", str(over_tls.data))
     other = tailrace("dataset", "list", "--url", over_tls.url, "--token", "xapt-x", "--data", str(tmp_path))
 
     assert (before.returncode, after.returncode) == (0, 0), before.stderr + after.stderr
+    assert examined.returncode == 0, examined.stdout
     assert "is not trusted" in other.stderr
 
 

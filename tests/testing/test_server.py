@@ -20,6 +20,12 @@ from tailrace.testing import EventsMissing, ServerNotStarted, TailraceServer, ru
 pytestmark = pytest.mark.process
 
 
+def test_the_plugin_brings_nothing_along_that_a_run_may_not_need() -> None:
+    code = "import sys, tailrace.testing.plugin; print({'httpx', 'msgspec', 'numpy'} & set(sys.modules))"
+
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
 @pytest.mark.slow
 def test_pytest_finds_the_plugin() -> None:
     (found,) = [entry for entry in metadata.entry_points(group="pytest11") if entry.name == "tailrace"]

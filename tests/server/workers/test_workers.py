@@ -256,3 +256,21 @@ def test_a_server_that_is_stopped_answers_what_is_in_flight(make_server: "MakeSe
     assert load.refused == []
     server.start()
     assert keys_of(server, "d") == sorted(load.acknowledged)
+
+
+@pytest.mark.slow
+def test_workers_take_over_settings_that_are_reloaded(make_server: "MakeServer", tmp_path: Path) -> None:
+    file = tmp_path / "tailrace.toml"
+    file.write_text('request_log = "off"')
+    server = make_server("--workers=2", f"--config={file}").start()
+    assert server.process is not None
+    server.ingest("demo", [{"n": 1}])
+    file.write_text('request_log = "all"')
+    server.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "SIGHUP: reloaded request_log" in server.errors.read_text())
+
+    def is_logged() -> bool:
+        server.ingest("demo", [{"n": 1}])  # which a worker answers, and logs
+        return "POST /v1/datasets/demo/ingest 200" in server.errors.read_text()
+
+    wait_until(is_logged)
