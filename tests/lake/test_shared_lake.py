@@ -9,7 +9,7 @@ from support.events import FIRST_TIME_NS
 from support.object_stores import hurried
 from support.shared_lakes import SharedStores, shared_stores, values
 
-from tailrace.events import DatasetNotFound
+from tailrace.events import DatasetExists, DatasetNotFound
 from tailrace.lake import committing, file_changes, maintenance, parquet
 from tailrace.lake import table as table_module
 from tailrace.lake.clock import time_ms
@@ -141,25 +141,40 @@ def test_what_is_created_and_dropped_takes_no_events_of_a_former_one(stores: Sha
     assert values(lake) == values(stores.lake("d")) == [3]
 
 
+def test_one_that_another_has_made_meanwhile_is_not_made_again(stores: SharedStores) -> None:
+    first, second = stores.lake("d"), stores.lake("d")
+    first.create("e")
+    stores.append("w1", 1, "e")
+    first.commit_now("e")
+    for _ in range(2):
+        with pytest.raises(DatasetExists):
+            second.create("e")
+    assert values(second, "e") == [1]
+    first.drop("e")
+    second.drop("e")
+    second.create("e")
+    assert values(second, "e") == []
+
+
 def test_positions_are_those_up_to_which_everything_is_in_the_tables(stores: SharedStores) -> None:
     lake = stores.lake("d")
     stores.append("w1", 1)
     stores.append("w1", 5, "other")
     assert values(lake) == [1]
     log = stores.writers["w1"]
-    assert lake.stored_positions(lambda name: True) == {"w1": 0}
-    assert lake.stored_positions(lambda name: name != "d") == {"w1": log.durable_position}
+    assert lake.stored_positions(len, [1, 2]) == {1: {"w1": 0}, 2: {"w1": log.durable_position}}
     lake.commit_now()
-    assert lake.stored_positions(lambda name: True) == {"w1": log.durable_position}
+    everything = {1: {"w1": log.durable_position}}
+    assert lake.stored_positions(len, [1]) == everything
     lake.take(["no-such"])
     lake.catalog.storage("broken").replace_durably("_tailrace/dataset.json", b"?")
     lake.take(["broken"])
     with pytest.raises(Exception, match="broken"):
         lake.snapshot("broken", timeout_s=20)
-    assert lake.stored_positions(lambda name: True) is None
+    assert lake.stored_positions(len, [1, len("broken")]) == everything
     assert not lake.knows("no-such")
     lake.drop("broken")
-    assert lake.stored_positions(lambda name: True) == {"w1": log.durable_position}
+    assert lake.stored_positions(len, [len("broken")]) == {len("broken"): everything[1]}
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, call: Callable[[], object]) -> None:

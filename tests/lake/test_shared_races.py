@@ -102,7 +102,7 @@ class Race:
         if len(having) == 1:
             with contextlib.suppress(DatasetUnavailable):
                 values(having[0])
-            stored: Positions = having[0].stored_positions(lambda name: True) or {}
+            stored: Positions = having[0].stored_positions(len, [1]).get(1, {})
             for writer, log in self.stores.writers.items():
                 log.release(stored.get(writer, 0))
 

@@ -130,7 +130,7 @@ class Datasets:
     def _check_new(self, name: str, *, is_counted: bool) -> None:
         """Raise DatasetExists for a name that is taken, and Conflict at the limit; the lock is held."""
         state = self._state
-        if name in state.datasets:
+        if name in state.datasets or name in state.opening:
             raise DatasetExists(f"dataset {name!r} exists already")
         count = sum(1 for each in state.datasets.values() if each.info.kind != AUDIT_KIND)
         count += len(self._creating)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
 from tailrace.events.declarations import DeclaredFields
+from tailrace.lake import sidecar
 from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S
@@ -144,25 +145,34 @@ class SharedLake(Lake):
                 with dataset.maintenance.lock, dataset.commit_lock:  # what was under way has ended
                     pass
 
-    def stored_positions(self, belongs: Callable[[str], bool]) -> Positions | None:
-        """Return the positions in the writers' logs up to which all events of some datasets are in their tables.
+    @property
+    def is_opening(self) -> bool:
+        """Whether datasets that were taken are not open yet; those that cannot be opened aside."""
+        with self._state.lock:
+            return bool(self._state.opening) or any(each.is_behind for each in self._state.datasets.values())
 
-        `belongs(name)` tells which datasets: all there are must have been taken. None while that cannot be told, as
-        one is being opened, or cannot be. What is true once stays true.
+    def stored_positions(self, group_of: Callable[[str], T], groups: Collection[T]) -> Mapping[T, Positions]:
+        """Return the positions in the writers' logs up to which all events of groups of datasets are in their tables.
+
+        `group_of(name)` is a dataset's group; all datasets of the groups must have been taken. Without those groups of
+        which that cannot be told, as one of their datasets is being opened, or cannot be. What is true once stays true.
         """
         state = self._state
         with state.lock:
-            pending = [*state.opening, *(name for name, each in state.unavailable.items() if not each.is_dropped)]
-            datasets = [each for name, each in state.datasets.items() if belongs(name)]
-            if any(map(belongs, pending)) or any(each.is_behind for each in datasets):
-                return None
-            positions = dict(state.accepted)
-            for dataset in datasets:
+            found = {group: dict(state.accepted) for group in groups}
+            pending = {*state.opening, *(name for name, each in state.unavailable.items() if not each.is_dropped)}
+            for name, dataset in state.datasets.items():
+                if dataset.is_behind:
+                    pending.add(name)
+                    continue
+                positions = found.get(group_of(name), {})
                 for writer, accepted in dataset.accepted.items():
                     committed = dataset.committed.get(writer, 0)
                     if committed < accepted:
                         positions[writer] = min(positions.get(writer, 0), committed)
-            return positions
+            for name in pending:
+                found.pop(group_of(name), None)
+            return found
 
     @property
     def log_fault(self) -> str:
@@ -254,6 +264,8 @@ class SharedLake(Lake):
     ) -> DatasetInfo:
         """Create an empty dataset, which is this server's. Raise as `Lake.create` does, and DatasetElsewhere."""
         self._require(name)
+        if not self.knows(name) and self._is_made(name):
+            self.take([name])
         info = super().create(
             name,
             description=description,
@@ -271,6 +283,11 @@ class SharedLake(Lake):
         # Had another server taken the datasets meanwhile, it would know nothing of this one.
         self._require(name)
         return info
+
+    def _is_made(self, name: str) -> bool:
+        """Return whether there is a dataset, which another server made while this one took those that there were."""
+        is_there = self.catalog.storage(name).read_if_there(sidecar.INFO) is not None
+        return is_there and name in self.catalog.names(lambda name: False)
 
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events; raise as `Lake.drop` does, and DatasetElsewhere."""

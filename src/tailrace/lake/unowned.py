@@ -16,7 +16,7 @@ from tailrace.lake.fields import Fields
 from tailrace.lake.preload import preload
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.shred import Shredder
-from tailrace.lake.snapshot import FieldsView, HotTable, Received, Snapshot
+from tailrace.lake.snapshot import Check, FieldsView, HotTable, Received, Snapshot, no_check
 from tailrace.lake.state import unavailable_error
 from tailrace.lake.table import DatasetTable
 from tailrace.log import Positions, furthest, read_behind
@@ -57,9 +57,10 @@ class UnownedDatasets:
         except (OSError, msgspec.MsgspecError) as error:
             raise unavailable_error(f"dataset {name!r} cannot be read", error) from error
 
-    def snapshot(self, name: str, *, timeout_s: float) -> Snapshot:
+    def snapshot(self, name: str, *, timeout_s: float, check: Check = no_check) -> Snapshot:
         """Return a dataset with everything that was stored in any log before the call.
 
+        `check` is called now and then, in several threads, and raises to give up.
         Raise DatasetNotFound, DatasetUnavailable, StorageUnavailable where the store of the logs does not answer, and
         Overloaded where more than `max_uncommitted_bytes` are in no table, or where it takes too long.
         """
@@ -67,7 +68,10 @@ class UnownedDatasets:
         try:
             info = sidecar.load_info(storage)
             table = DatasetTable.open_read_only(storage)
-            batches = self._read(name, furthest([table.positions, info.created]), time.monotonic() + timeout_s)
+            check()
+            behind = furthest([table.positions, info.created])
+            batches = self._read(name, behind, time.monotonic() + timeout_s, check)
+            check()
             # After the logs: what they have no more is in the table then, and what it has is skipped.
             table.refresh()
             info = sidecar.load_info(storage)
@@ -80,7 +84,9 @@ class UnownedDatasets:
             raise unavailable_error(f"dataset {name!r} cannot be read", error) from error
         return self._with_rows(info, table, view or table.fields(), batches)
 
-    def _read(self, name: str, behind: Positions, give_up_s: float) -> Mapping[str, list[tuple[int, Batch]]]:
+    def _read(
+        self, name: str, behind: Positions, give_up_s: float, check: Check
+    ) -> Mapping[str, list[tuple[int, Batch]]]:
         """Return the batches of a dataset behind positions, by writer."""
         found: dict[str, list[tuple[int, Batch]]] = {}
         lock = threading.Lock()
@@ -88,6 +94,7 @@ class UnownedDatasets:
 
         def add(writer: str, batches: list[tuple[int, Batch]]) -> None:
             nonlocal size
+            check()
             new = [(position, batch) for position, batch in batches if position > behind.get(writer, 0)]
             with lock:
                 known = found.setdefault(writer, [])

@@ -11,6 +11,7 @@ from tailrace.log.object_cursor import read_behind
 from tailrace.log.object_following import ObjectLogFollower
 from tailrace.log.object_names import WriterFenced
 from tailrace.log.object_probe import DishonestStore, require_conditional_put
+from tailrace.log.object_release import delete_released
 from tailrace.log.objects import ObjectLog
 from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest, same
 from tailrace.log.reading import LogReader
@@ -37,6 +38,7 @@ __all__ = [
     "Subscription",
     "WriterFenced",
     "covers",
+    "delete_released",
     "deliver_nothing",
     "furthest",
     "read_behind",

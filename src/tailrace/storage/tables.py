@@ -189,6 +189,14 @@ leases = Table(
     Column("expires_ms", BigInteger, nullable=False),
 )
 
+log_positions = Table(
+    "log_positions",
+    metadata,
+    Column("shard", String(64), primary_key=True),  # by the name of its lease
+    # By writer: up to which everything of the shard's datasets is in their tables.
+    Column("positions", JsonText, nullable=False),
+)
+
 # Documents, fields, queries
 
 documents = Table(

@@ -1,0 +1,111 @@
+"""What a lake node does for the leases of its shards: it has their datasets, and tells how far those are stored."""
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from functools import lru_cache
+
+from tailrace.events import TailraceError
+from tailrace.fleet.log_positions import LogPositions
+from tailrace.fleet.shards import shard_of, shard_of_lease
+from tailrace.lake import SharedLake
+from tailrace.log import Positions, delete_released
+from tailrace.storage.object_store import ObjectStore
+
+TELL_S = 5.0  # between two times that the positions of a node's shards are told, or asked for
+CLEAN_S = 60.0  # between two looks for objects of writers that are gone
+
+logger = logging.getLogger(__name__)
+
+_shard_of = lru_cache(1 << 16)(shard_of)
+
+
+class LakeKeeper:
+    """Has a lake take and give the datasets of shards, as a `LeaseKeeper`. Thread-safe."""
+
+    def __init__(self, lake: SharedLake, positions: LogPositions) -> None:
+        self._lake = lake
+        self._positions = positions
+        self._lock = threading.Lock()
+        self._fences: dict[int, int] = {}  # of the shards whose datasets are taken
+
+    def begin(self, name: str, fence: int) -> None:
+        """Take the datasets of the shard that a lease is for; they are open a moment later. Raise OSError."""
+        shard = shard_of_lease(name)
+        if shard is None:
+            return
+        names = self._lake.catalog.names(lambda dataset: _shard_of(dataset) == shard)
+        self._lake.take([dataset for dataset in names if _shard_of(dataset) == shard])
+        with self._lock:
+            self._fences[shard] = fence
+
+    def end(self, name: str) -> None:
+        """Commit the datasets of a shard, and give them."""
+        self._give(name, commit=True)
+
+    def lose(self, name: str) -> None:
+        """Give the datasets of a shard at once: another node reads what is in no table from the logs."""
+        self._give(name, commit=False)
+
+    def _give(self, name: str, *, commit: bool) -> None:
+        shard = shard_of_lease(name)
+        if shard is None:
+            return
+        with self._lock:
+            self._fences.pop(shard, None)
+        self._lake.give([dataset for dataset in self._lake.names() if _shard_of(dataset) == shard], commit=commit)
+
+    def tell(self) -> None:
+        """Tell how far the shards are in their tables. Raise StorageUnavailable."""
+        with self._lock:
+            fences = dict(self._fences)
+        stored = self._lake.stored_positions(_shard_of, fences.keys())
+        self._positions.publish({shard: (fences[shard], positions) for shard, positions in stored.items()})
+
+
+class Repeated:
+    """A thread that makes a call again and again, also after it failed."""
+
+    def __init__(self, call: Callable[[], None], every_s: float, name: str) -> None:
+        self._call = call
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._is_failing = False
+        self._thread = threading.Thread(target=self._run, name=f"tailrace-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop once the call under way has ended."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                self._call()
+                self._is_failing = False
+            except TailraceError as error:
+                if not self._is_failing:
+                    logger.warning("%s, which is tried again", error.message)
+                self._is_failing = True
+            except Exception:
+                logger.exception("%s failed, which is tried again", self._thread.name)
+
+
+def release_own(positions: LogPositions, writer: str, release: Callable[[int], None]) -> None:
+    """Release a node's own log, by its writer, as far as the tables have it. Raise StorageUnavailable."""
+    released: Positions = positions.released()
+    if writer in released:
+        release(released[writer])
+
+
+def release_dead(positions: LogPositions, store: ObjectStore, live: Collection[str]) -> int:
+    """Delete the objects of writers that are not among the live ones, as far as the tables have them; return how many.
+
+    Raise StorageUnavailable, ObjectStoreUnavailable.
+    """
+    released = positions.released()
+    return sum(delete_released(store, writer, upto) for writer, upto in released.items() if writer not in live)
