@@ -8,12 +8,11 @@ from support.object_stores import FaultyStore, hurried
 from support.shared_lakes import SharedStores, shared_stores, values
 from support.waiting import wait_until
 
-from tailrace.events import DatasetNotFound
 from tailrace.fleet.lake_keeper import LakeKeeper, Repeated, release_dead, release_own
 from tailrace.fleet.leases import Lease, Leases
 from tailrace.fleet.log_positions import LogPositions, lowest
 from tailrace.fleet.shards import SHARDS, lease_name, shard_of
-from tailrace.lake.shared_lake import SharedLake
+from tailrace.lake.shared_lake import DatasetElsewhere, SharedLake
 from tailrace.log.object_cursor import objects_of
 from tailrace.storage.database import Database
 
@@ -36,7 +35,7 @@ class Node:
     """A lake node without a server."""
 
     def __init__(self, database: Database, stores: SharedStores, name: str) -> None:
-        self.lake: SharedLake = stores.lake()
+        self.lake: SharedLake = stores.lake(owns=lambda name: self.keeper.has(name))
         self.positions = LogPositions(database, name)
         self.keeper = LakeKeeper(self.lake, self.positions)
         self.leases = Leases(database, name, lease_s=100)
@@ -71,7 +70,7 @@ def test_a_shard_brings_its_datasets_and_takes_them_along(database: Database, st
     first.give(moved)
     second.take(moved)
     assert values(second.lake) == [1]
-    with pytest.raises(DatasetNotFound):
+    with pytest.raises(DatasetElsewhere):
         first.lake.snapshot("d")
     assert values(first.lake, "e") == [2]
     second.keeper.lose(moved)

@@ -29,6 +29,14 @@ class LakeKeeper:
         self._lock = threading.Lock()
         self._fences: dict[int, int] = {}  # of the shards whose datasets are taken
 
+    def has(self, dataset: str) -> bool:
+        """Return whether the lake was told to take a dataset's shard, and not to give it since.
+
+        The lake's `owns` has to ask this, beside whether the lease is believed: a lease is held for a moment before the
+        datasets are taken, and after they are given.
+        """
+        return _shard_of(dataset) in self._fences
+
     def begin(self, name: str, fence: int) -> None:
         """Take the datasets of the shard that a lease is for; they are open a moment later. Raise OSError."""
         shard = shard_of_lease(name)
