@@ -495,3 +495,42 @@ def test_a_wrong_query_is_one_clear_line(server: Server) -> None:
     assert (run.returncode, run.stdout) == (1, "")
     assert len(run.stderr.splitlines()) == 1
     assert "absent" in run.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["found.parquet", "found.csv", "found.ndjson", "found.jsonl", "found.arrow", "found.json"]
+)
+def test_an_answer_is_written_to_a_file_in_the_format_of_its_name(
+    server: Server, dataset: str, tmp_path: Path, name: str
+) -> None:
+    server.ingest(dataset, [{"n": n, "tags": ["a"]} for n in range(3)])
+    env = {"TAILRACE_URL": server.url, "TAILRACE_TOKEN": server.token}
+    file = tmp_path / name
+
+    done = tailrace("query", f"['{dataset}'] | project n, tags | order by n asc", "-o", str(file), env=env)
+
+    assert (done.returncode, done.output) == (0, b""), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if name.endswith(".parquet"):
+        assert pq.read_table(file)["n"].to_pylist() == [0, 1, 2]
+    elif name.endswith(".arrow"):
+        assert pa.ipc.open_stream(file.read_bytes()).read_all()["n"].to_pylist() == [0, 1, 2]
+    elif name.endswith(".csv"):
+        assert file.read_text().splitlines()[:2] == ['"n","tags"', '0,"[""a""]"']
+    else:
+        assert b'{"n":2,"tags":["a"]}' in file.read_bytes() or b"[0,1,2]" in file.read_bytes()
+
+
+def test_an_answer_that_is_refused_leaves_the_file_as_it_was(server: Server, dataset: str, tmp_path: Path) -> None:
+    file = tmp_path / "found.csv"
+    file.write_text("mine")
+    env = {"TAILRACE_URL": server.url, "TAILRACE_TOKEN": server.token}
+
+    wrong = tailrace("query", f"['{dataset}'] | where", "-o", str(file), env=env)
+    unknown = tailrace("query", f"['{dataset}']", "-o", str(tmp_path / "found.xlsx"), env=env)
+    elsewhere = tailrace("query", f"['{dataset}']", "-o", str(tmp_path / "none" / "found.csv"), env=env)
+
+    assert (wrong.returncode, unknown.returncode, elsewhere.returncode) == (1, 2, 1)
+    assert "cannot be written: No such file or directory" in elsewhere.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["found.csv"]
+    assert file.read_text() == "mine"

@@ -37,7 +37,7 @@ class Desk:
         return run_sql(self.lake, self.engine, sql, check=check, **more)
 
     def ask(self, sql: str) -> Rows:
-        return [json.loads(line) for line in to_ndjson(self.run(sql)).splitlines()]
+        return [json.loads(line) for line in b"".join(to_ndjson(self.run(sql))).splitlines()]
 
     def column(self, sql: str) -> list[Any]:
         return [next(iter(row.values())) for row in self.ask(sql)]

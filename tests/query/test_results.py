@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from query.kit import Desk
 
-from tailrace.query import to_arrow, to_csv, to_json, to_ndjson, to_parquet
+from tailrace.query import Result, results, to_arrow, to_csv, to_json, to_ndjson, to_parquet
 
 
 def value(desk: Desk, expression: str) -> Any:
@@ -44,7 +45,7 @@ def test_an_answer_without_rows_has_its_fields(desk: Desk) -> None:
 
 
 def test_ndjson_is_one_object_a_line(desk: Desk) -> None:
-    assert to_ndjson(desk.run("SELECT i FROM range(2) t(i)")) == b'{"i":0}\n{"i":1}\n'
+    assert b"".join(to_ndjson(desk.run("SELECT i FROM range(2) t(i)"))) == b'{"i":0}\n{"i":1}\n'
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_doubled_column_names_are_made_distinct(desk: Desk) -> None:
 def test_csv_has_a_header_times_and_json_text(desk: Desk) -> None:
     desk.put("d", {"a": 'say "hi"', "b": [1, "x"], "c": 1.5}, {"a": "two\nlines", "c": None})
 
-    text = to_csv(desk.run("SELECT _time, a, b, c, [_time] AS l FROM d ORDER BY _time")).decode()
+    text = b"".join(to_csv(desk.run("SELECT _time, a, b, c, [_time] AS l FROM d ORDER BY _time"))).decode()
 
     assert list(csv.reader(io.StringIO(text))) == [
         ["_time", "a", "b", "c", "l"],
@@ -115,13 +116,13 @@ def test_csv_has_a_header_times_and_json_text(desk: Desk) -> None:
 
 
 def test_csv_of_no_rows_is_its_header(desk: Desk) -> None:
-    assert to_csv(desk.run("SELECT 1 AS a, [1] AS b WHERE false")) == b'"a","b"\n'
+    assert b"".join(to_csv(desk.run("SELECT 1 AS a, [1] AS b WHERE false"))) == b'"a","b"\n'
 
 
 def test_arrow_keeps_types_and_marks_json(desk: Desk) -> None:
     desk.put("d", {"a": 2**63 - 1, "b": [1]}, {"a": 1, "x": 1}, {"a": 2, "x": "s"})
 
-    with pa.ipc.open_stream(to_arrow(desk.run("SELECT _time, a, b, x FROM d ORDER BY a DESC"))) as reader:
+    with pa.ipc.open_stream(b"".join(to_arrow(desk.run("SELECT _time, a, b, x FROM d ORDER BY a DESC")))) as reader:
         table = reader.read_all()
 
     assert table.schema.field("_time").type.unit == "us"
@@ -132,7 +133,9 @@ def test_arrow_keeps_types_and_marks_json(desk: Desk) -> None:
 
 
 def test_a_result_of_many_batches_is_whole(desk: Desk) -> None:
-    lines = to_ndjson(desk.run("SELECT i, [i] AS l, i / 0.5 AS f FROM range(10000) t(i) ORDER BY i")).splitlines()
+    lines = b"".join(
+        to_ndjson(desk.run("SELECT i, [i] AS l, i / 0.5 AS f FROM range(10000) t(i) ORDER BY i"))
+    ).splitlines()
 
     assert [json.loads(line)["i"] for line in lines] == list(range(10_000))
     assert json.loads(lines[-1]) == {"i": 9999, "l": [9999], "f": 19998.0}
@@ -152,9 +155,32 @@ def test_a_result_of_many_batches_is_whole(desk: Desk) -> None:
     ],
 )
 def test_parquet_has_each_value_in_its_type(desk: Desk, expression: str, found: Any) -> None:
-    file = to_parquet(desk.run(f"SELECT {expression} AS v FROM range(2)"))
+    file = b"".join(to_parquet(desk.run(f"SELECT {expression} AS v FROM range(2)")))
     assert pq.read_table(io.BytesIO(file)).to_pydict() == {"v": [found, found]}
 
 
 def test_parquet_without_rows_has_its_columns(desk: Desk) -> None:
-    assert pq.read_table(io.BytesIO(to_parquet(desk.run("SELECT 1 AS a WHERE false")))).column_names == ["a"]
+    assert pq.read_table(io.BytesIO(b"".join(to_parquet(desk.run("SELECT 1 AS a WHERE false"))))).column_names == ["a"]
+
+
+@pytest.mark.parametrize("to_form", [to_ndjson, to_csv, to_arrow, to_parquet])
+def test_a_long_answer_is_made_in_parts_which_are_that_of_the_whole(
+    desk: Desk, to_form: Callable[[Result], Iterator[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = "CASE WHEN i % 7 = 0 THEN NULL ELSE [i, NULL, i + 1] END"
+    columns = f"i, {lists} AS l, {{'a': i, 'b': [i]}} AS o, i::VARCHAR AS t"
+    found = desk.run(f"SELECT {columns} FROM range(50) t(i) ORDER BY i")
+    whole = b"".join(to_form(found))
+    monkeypatch.setattr(results, "PART_ROWS", 8)
+    monkeypatch.setattr(results, "PARQUET_PART_ROWS", 8)
+    parts = list(to_form(found))
+
+    assert len(parts) >= 7
+    if to_form in (to_ndjson, to_csv):
+        assert b"".join(parts) == whole
+    elif to_form is to_arrow:
+        read = pa.ipc.open_stream(b"".join(parts)).read_all()
+        assert read.to_pylist() == found.table.to_pylist()
+    else:
+        assert pq.read_table(io.BytesIO(b"".join(parts))) == pq.read_table(io.BytesIO(whole))
+        assert pq.ParquetFile(io.BytesIO(b"".join(parts))).num_row_groups == 7

@@ -22,7 +22,7 @@ def quoted(name: str) -> str:
 
 
 def ask(desk: Desk, sql: str) -> list[bytes]:
-    return to_ndjson(desk.run(sql)).splitlines()
+    return b"".join(to_ndjson(desk.run(sql))).splitlines()
 
 
 def whole(desk: Desk) -> list[Flat]:

@@ -47,7 +47,7 @@ class Parts(Struct, frozen=True):
         result = run_sql(
             self.lake, self.engine, f'SELECT * EXCLUDE ({without}) FROM "{dataset}"', check=lambda dataset: None
         )
-        events = (json.loads(line) for line in to_ndjson(result).splitlines())
+        events = (json.loads(line) for line in b"".join(to_ndjson(result)).splitlines())
         return [{name: value for name, value in event.items() if value is not None} for event in events]
 
 

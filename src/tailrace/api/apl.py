@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from tailrace.access import Grant, require_own, require_query
 from tailrace.api import execution, views
 from tailrace.api.errors import Error, error_body
-from tailrace.api.media import JSON, PLAIN, TABLES, accepted
+from tailrace.api.media import JSON, PLAIN, TABLES, accepted, answered, begun
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute, under
 from tailrace.api.services import Services, decode_json, read_body, read_json
 from tailrace.api.times import time_range
@@ -97,6 +97,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     if form not in FORMATS:
         raise BadRequest(f"format is {form!r}, but it may be {', '.join(FORMATS)}")
     media_type = accepted(request.headers.get("accept", JSON))
+    encode: Callable[[AplResult], bytes | Iterator[bytes]]
     encode = FORMATS[form] if media_type == JSON else _plain(media_type)
     kind = _saved_kind(params.get("saveAsKind"))
     dataset = checked_text(params.get("id") or "", "the parameter id", most=MAX_SAVED_DATASET_LENGTH)
@@ -108,11 +109,11 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
     is_fresh = _is_fresh(request)
     messages: tuple[QueryMessage, ...] = ()
 
-    def work(interrupt: Interrupt) -> bytes:
+    def work(interrupt: Interrupt) -> bytes | Iterator[bytes]:
         nonlocal messages
         result = run(services, grant, apl_request, interrupt, is_fresh=is_fresh)
         messages = result.status.messages
-        return encode(result)
+        return begun(encode(result))
 
     content = await execution.run(request, services, grant, work)
     headers = {"content-type": media_type}
@@ -123,7 +124,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         headers[HISTORY_HEADER] = await asyncio.to_thread(
             services.saved_queries.save, kind, saved, dataset=dataset, who=grant.user_id
         )
-    return Response(content, headers=headers)
+    return answered(content, headers)
 
 
 async def query_edge(request: Request, services: Services, grant: Grant) -> Response:
@@ -329,7 +330,7 @@ def _notes(services: Services, dataset: str) -> dict[str, dict[str, str]]:
     return {name: {key: text for key, text in note.items() if text} for name, note in notes.items()}
 
 
-def _plain(media_type: str) -> Encode:
+def _plain(media_type: str) -> Callable[[AplResult], Iterator[bytes]]:
     encode = PLAIN[media_type]
     return lambda result: encode(to_result(result))
 

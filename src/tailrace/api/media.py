@@ -1,19 +1,37 @@
 """Content negotiation: the media types of a table of results."""
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+
+from starlette.responses import Response, StreamingResponse
 
 from tailrace.events import NotAcceptable
 from tailrace.query import Result, to_arrow, to_csv, to_json, to_ndjson, to_parquet
 
 JSON = "application/json"
-PLAIN: Mapping[str, Callable[[Result], bytes]] = {
+PLAIN: Mapping[str, Callable[[Result], Iterator[bytes]]] = {
     "application/x-ndjson": to_ndjson,
     "text/csv": to_csv,
     "application/vnd.apache.arrow.stream": to_arrow,
     "application/vnd.apache.parquet": to_parquet,
 }
 TABLES = dict.fromkeys(PLAIN, str)  # as the further answers of a route
-FORMATS: Mapping[str, Callable[[Result], bytes]] = {JSON: to_json, **PLAIN}
+FORMATS: Mapping[str, Callable[[Result], bytes | Iterator[bytes]]] = {JSON: to_json, **PLAIN}
+
+
+def begun(content: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
+    """Return an answer whose first part is made, so that what cannot be answered is refused; a short one is whole."""
+    if isinstance(content, bytes):
+        return content
+    first = list(itertools.islice(content, 2))
+    return b"".join(first) if len(first) < 2 else itertools.chain(first, content)
+
+
+def answered(content: bytes | Iterator[bytes], headers: Mapping[str, str]) -> Response:
+    """Return an answer: whole, or part by part as they are made and its client reads them."""
+    if isinstance(content, bytes):
+        return Response(content, headers=dict(headers))
+    return StreamingResponse(content, headers=dict(headers))
 
 
 def accepted(header: str) -> str:

@@ -1,5 +1,6 @@
 """SQL over HTTP: one SELECT over the datasets that the token may query, answered in the format asked for."""
 
+from collections.abc import Iterator
 from functools import partial
 
 from msgspec import Struct
@@ -8,7 +9,7 @@ from starlette.responses import Response
 
 from tailrace.access import Grant, require_own, require_query
 from tailrace.api import apl, execution
-from tailrace.api.media import FORMATS, JSON, TABLES, accepted
+from tailrace.api.media import FORMATS, JSON, TABLES, accepted, answered, begun
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services, read_json
 from tailrace.query import AplRequest, Interrupt, run_sql
@@ -28,7 +29,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
 
     check = partial(require_query, grant)
 
-    def work(interrupt: Interrupt) -> bytes:
+    def work(interrupt: Interrupt) -> bytes | Iterator[bytes]:
         result = run_sql(
             services.lake,
             services.engine,
@@ -38,10 +39,10 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
             check_organisation=partial(require_own, grant),
             interrupt=interrupt,
         )
-        return FORMATS[media_type](result)
+        return begun(FORMATS[media_type](result))
 
     content = await execution.run(request, services, grant, work)
-    return Response(content, headers={"content-type": media_type})
+    return answered(content, {"content-type": media_type})
 
 
 ROUTES = (

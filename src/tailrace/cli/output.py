@@ -2,17 +2,20 @@
 
 import csv
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tailrace.cli.errors import USAGE, CommandError
+from tailrace.cli.errors import USAGE, CommandError, reason_of
 
 OFF_TERMINAL_WIDTH = 1_000_000
 
@@ -158,3 +161,22 @@ def stdin_is_terminal() -> bool:
 def stdout_is_terminal() -> bool:
     """Return whether a person reads the output."""
     return sys.stdout.isatty()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file beside another one, which it replaces in the end; where something fails nothing is left of it.
+
+    Raise CommandError where it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise CommandError(f"{path} cannot be written: {reason_of(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -24,7 +25,8 @@ from tailrace.cli.client import (
     unreachable,
 )
 from tailrace.cli.errors import CommandError, options
-from tailrace.cli.output import counted, print_table, printable, stdout_is_terminal
+from tailrace.cli.output import counted, print_table, printable, stdout_is_terminal, whole_file
+from tailrace.cli.transfer import transfer_progress
 
 SQL_PATH = "/tailrace/v1/sql"
 APL_PATH = "/v1/datasets/_apl"
@@ -49,6 +51,7 @@ class AnswerFormat(StrEnum):
     NDJSON = "ndjson"
     CSV = "csv"
     ARROW = "arrow"
+    PARQUET = "parquet"
 
 
 MEDIA_TYPES = {
@@ -57,7 +60,10 @@ MEDIA_TYPES = {
     AnswerFormat.NDJSON: "application/x-ndjson",
     AnswerFormat.CSV: "text/csv",
     AnswerFormat.ARROW: "application/vnd.apache.arrow.stream",
+    AnswerFormat.PARQUET: "application/vnd.apache.parquet",
 }
+BINARY = (AnswerFormat.ARROW, AnswerFormat.PARQUET)
+SUFFIXES = {".jsonl": AnswerFormat.NDJSON, ".arrows": AnswerFormat.ARROW}  # beside those that are a format's name
 
 
 class QueryRequest(Struct, frozen=True):
@@ -88,7 +94,13 @@ def query(
     ] = None,
     form: Annotated[
         AnswerFormat | None,
-        typer.Option("--format", help="How to print; default: table on a terminal, ndjson elsewhere."),
+        typer.Option(
+            "--format", help="How to print; default: by the name of FILE, else table on a terminal, ndjson elsewhere."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file, which is whole or not there."),
     ] = None,
     *,
     server: ServerChoice,
@@ -99,9 +111,12 @@ def query(
     """
     request = _query_request(apl, sql, start, end, context.args)
     terminal = stdout_is_terminal()
+    if output is not None:
+        _write(request, form or _format_of(output), output, server)
+        return
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
-    if form is AnswerFormat.ARROW and terminal:
-        raise typer.BadParameter("arrow is binary: send standard output to a file", param_hint="--format")
+    if form in BINARY and terminal:
+        raise typer.BadParameter(f"{form} is binary: give --output FILE", param_hint="--format")
     with server.connect() as client, with_caret(request.body.get("apl") or request.body.get("sql", "")):
         headers = {"Accept": MEDIA_TYPES[form]}
         try:
@@ -125,6 +140,38 @@ def query(
                 if form is AnswerFormat.JSON:
                     sys.stdout.buffer.write(b"\n")
                 sys.stdout.buffer.flush()
+        except httpx.TransportError as error:
+            raise unreachable(client, error) from error
+
+
+def _format_of(output: Path) -> AnswerFormat:
+    """Return the format that a file's name tells."""
+    suffix = output.suffix.lower()
+    named = {f".{form}": form for form in AnswerFormat if form is not AnswerFormat.TABLE} | SUFFIXES
+    if suffix not in named:
+        raise typer.BadParameter(f"the name of {output} does not tell its format: give --format", param_hint="--output")
+    return named[suffix]
+
+
+def _write(request: QueryRequest, form: AnswerFormat, output: Path, server: ServerChoice) -> None:
+    """Write an answer to a file, as it comes."""
+    if form is AnswerFormat.TABLE:
+        raise typer.BadParameter("a table is for people: a file takes any other format", param_hint="--format")
+    headers = {"Accept": MEDIA_TYPES[form]}
+    with server.connect() as client, with_caret(request.body.get("apl") or request.body.get("sql", "")):
+        try:
+            with client.stream(
+                "POST", request.path, params=request.params, json=request.body, headers=headers
+            ) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    check(client, answer)
+                with transfer_progress() as progress, whole_file(output) as file:
+                    progress.expect(1, 0)
+                    for part in answer.iter_bytes():
+                        file.write(part)
+                        progress.advance(len(part))
+                _print_messages(json.loads(answer.headers.get(MESSAGES_HEADER, "[]")))
         except httpx.TransportError as error:
             raise unreachable(client, error) from error
 

@@ -3,6 +3,8 @@
 import atexit
 import functools
 import io
+from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import msgspec
@@ -16,6 +18,9 @@ from msgspec import Struct
 from tailrace.query.arrow_json import is_json
 from tailrace.query.fields import cast
 from tailrace.query.sql import DIALECT
+
+PART_ROWS = 8_192
+PARQUET_PART_ROWS = 131_072
 
 _json = msgspec.json.Encoder()
 
@@ -67,39 +72,48 @@ def type_name(kind: pa.DataType) -> str:
 
 def to_json(result: Result) -> bytes:
     """Return `{"fields": […], "rows": [{…}], "rowCount", "elapsedMs"}`."""
-    lines = _objects(result.table)
+    lines = [line for part in _parts(result.table, PART_ROWS) for line in _objects(part)]
     rows = msgspec.Raw(b"[" + b",".join(lines) + b"]")
     return _json.encode(Answer(result.fields, rows, len(lines), round(result.elapsed_ms, 3)))
 
 
-def to_ndjson(result: Result) -> bytes:
+# The others are made in parts, so that beside the table there is never more than one of them in memory.
+
+
+def to_ndjson(result: Result) -> Iterator[bytes]:
     """One object a line."""
-    return b"".join(line + b"\n" for line in _objects(result.table))
+    for part in _parts(result.table, PART_ROWS):
+        yield b"".join(line + b"\n" for line in _objects(part))
 
 
-def to_csv(result: Result) -> bytes:
+def to_csv(result: Result) -> Iterator[bytes]:
     """RFC 4180 with a header row; times as RFC 3339, lists and objects as JSON text."""
-    sink = io.BytesIO()
-    columns = [shown(column.combine_chunks()) for column in result.table.columns]
-    nested = [n for n, column in enumerate(columns) if pa.types.is_nested(column.type)]
-    if nested:
-        cells: list[exp.Expr] = [exp.Anonymous(this="to_json", expressions=[_column(n)]) for n in nested]
-        for n, texts in zip(nested, _select(cells, columns), strict=True):
-            columns[n] = texts
-    pyarrow.csv.write_csv(pa.Table.from_arrays(columns, names=result.table.column_names), sink)
-    return sink.getvalue()
+    options = pyarrow.csv.WriteOptions(include_header=True)
+    for part in _parts(result.table, PART_ROWS):
+        sink = io.BytesIO()
+        columns = [shown(column.combine_chunks()) for column in part.columns]
+        nested = [n for n, column in enumerate(columns) if pa.types.is_nested(column.type)]
+        if nested:
+            cells: list[exp.Expr] = [exp.Anonymous(this="to_json", expressions=[_column(n)]) for n in nested]
+            for n, texts in zip(nested, _select(cells, columns), strict=True):
+                columns[n] = texts
+        pyarrow.csv.write_csv(pa.Table.from_arrays(columns, names=part.column_names), sink, options)
+        options = pyarrow.csv.WriteOptions(include_header=False)
+        yield sink.getvalue()
 
 
-def to_arrow(result: Result) -> bytes:
+def to_arrow(result: Result) -> Iterator[bytes]:
     """Return an Arrow IPC stream."""
-    sink = io.BytesIO()
+    sink = _Drained()
     with pa.ipc.new_stream(sink, result.table.schema) as writer:
-        writer.write_table(result.table)
-    return sink.getvalue()
+        for part in _parts(result.table, PART_ROWS):
+            writer.write_table(part)
+            yield sink.drain()
+    yield sink.drain()
 
 
-def to_parquet(result: Result) -> bytes:
-    """Return a Parquet file; what Parquet has no type for is JSON text."""
+def to_parquet(result: Result) -> Iterator[bytes]:
+    """Return a Parquet file, a row group a part; what Parquet has no type for is JSON text."""
     table = result.table
     for n, field in enumerate(table.schema):
         try:
@@ -108,9 +122,50 @@ def to_parquet(result: Result) -> bytes:
             text = exp.Anonymous(this="to_json", expressions=[_column(0)])
             [texts] = _select([text], [shown(table.column(n).combine_chunks())])
             table = table.set_column(n, field.name, texts)
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    sink = _Drained()
+    with pq.ParquetWriter(sink, table.schema, compression="zstd") as writer:
+        for part in _parts(table, PARQUET_PART_ROWS):
+            writer.write_table(part)
+            yield sink.drain()
+    yield sink.drain()
+
+
+def _parts(table: pa.Table, rows: int) -> Iterator[pa.Table]:
+    """Yield a table in parts, one without rows where it has none."""
+    if table.num_rows <= rows:
+        yield table
+        return
+    nested = any(pa.types.is_nested(kind) for kind in table.schema.types)
+    for start in range(0, table.num_rows, rows):
+        part = table.slice(start, rows)
+        # A slice of a column of lists refers to the values of all lists, which would be looked at for each part.
+        yield part.take(pa.array(range(part.num_rows))) if nested else part
+
+
+class _Drained(io.RawIOBase):
+    """A file that is written to, and gives what it got since the last time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written = bytearray()
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content)
+        self._written += view
+        self._position += view.nbytes
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self._position
+
+    def drain(self) -> bytes:
+        """Return it."""
+        written, self._written = bytes(self._written), bytearray()
+        return written
 
 
 def _objects(table: pa.Table) -> list[bytes]:

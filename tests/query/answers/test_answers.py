@@ -286,9 +286,9 @@ def test_status_has_true_figures_and_messages() -> None:
 def test_plain_formats_hold_the_first_table() -> None:
     result = to_result(RAW)
 
-    assert [json.loads(line) for line in to_ndjson(result).splitlines()] == SHOWN
-    assert to_csv(result).decode().splitlines()[1].endswith(',"1h0m0s",true,"c1"')
-    with pa.ipc.open_stream(to_arrow(result)) as reader:
+    assert [json.loads(line) for line in b"".join(to_ndjson(result)).splitlines()] == SHOWN
+    assert b"".join(to_csv(result)).decode().splitlines()[1].endswith(',"1h0m0s",true,"c1"')
+    with pa.ipc.open_stream(b"".join(to_arrow(result))) as reader:
         assert reader.read_all()["n"].to_pylist() == [1, None]
 
 
