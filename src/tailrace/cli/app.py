@@ -32,6 +32,8 @@ COMMANDS: Mapping[str, Command] = {
     "doctor": Command("doctor", "doctor"),
     "backup": Command("backup", "backup"),
     "restore": Command("backup", "restore"),
+    "export": Command("export", "export"),
+    "import": Command("imports", "import_events"),
     "dataset": Command("datasets", "app", is_group=True),
     "token": Command("tokens", "app", is_group=True),
     "key": Command("keys", "app", is_group=True),

@@ -111,7 +111,7 @@ def backup(
     """
     from tailrace.backup.saving import save
 
-    place = _place(target)
+    place = place_of(target)
     with server.connect() as client, transfer_progress() as progress, _words(place):
         manifest = save(HttpSource(client), place, progress, verify=verify)
     print(f"{manifest.id}: {_told(manifest)}; {counted(progress.copied, 'file')} copied")
@@ -180,7 +180,7 @@ def restore(  # long: its options
         until_ns = None if until is None else moment_ns(until)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--until") from error
-    place = _place(source)
+    place = place_of(source)
     with _words(place):
         if show is RestoreList.BACKUPS:
             _list_backups(place)
@@ -289,7 +289,8 @@ def _told(manifest: "Manifest") -> str:
     )
 
 
-def _place(target: str) -> "BackupPlace":
+def place_of(target: str) -> "BackupPlace":
+    """Return the place of files that a person names. Raise CommandError."""
     from tailrace.backup.place import open_place
 
     try:

@@ -8,7 +8,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import BinaryIO
@@ -316,16 +316,26 @@ def sniffed(head: bytes) -> Format:
 
 
 def parquet_pieces(
-    file: BinaryIO, *, max_bytes: int = MAX_PIECE_BYTES, max_events: int = MAX_PIECE_EVENTS
+    file: BinaryIO,
+    *,
+    max_bytes: int = MAX_PIECE_BYTES,
+    max_events: int = MAX_PIECE_EVENTS,
+    leave: Collection[str] = (),
 ) -> Iterator[Piece]:
-    """Return the rows of a Parquet file as bodies of NDJSON; bytes are in base64. Raise BadFile."""
+    """Return the rows of a Parquet file as bodies of NDJSON; bytes are in base64. Raise BadFile.
+
+    Columns in `leave` are left out.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         rows = pq.ParquetFile(file)
+        columns = [name for name in rows.schema_arrow.names if name not in leave] if leave else None
         lines = (
-            msgspec.json.encode(row) + b"\n" for batch in rows.iter_batches(max_events) for row in batch.to_pylist()
+            msgspec.json.encode(row) + b"\n"
+            for batch in rows.iter_batches(max_events, columns=columns)
+            for row in batch.to_pylist()
         )
         for body, events in _packed(lines, max_bytes, max_events):
             yield Piece(b"".join(body), events, "application/x-ndjson")

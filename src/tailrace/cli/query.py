@@ -117,6 +117,11 @@ def query(
     form = form or (AnswerFormat.TABLE if terminal else AnswerFormat.NDJSON)
     if form in BINARY and terminal:
         raise typer.BadParameter(f"{form} is binary: give --output FILE", param_hint="--format")
+    _print(request, form, server)
+
+
+def _print(request: QueryRequest, form: AnswerFormat, server: ServerChoice) -> None:
+    """Print an answer."""
     with server.connect() as client, with_caret(request.body.get("apl") or request.body.get("sql", "")):
         headers = {"Accept": MEDIA_TYPES[form]}
         try:
@@ -127,7 +132,7 @@ def query(
                     answer.read()
                     check(client, answer)
                     result = json_of(client, answer)
-                    _print_apl(result) if sql is None else _print_sql(result)
+                    _print_sql(result) if request.path == SQL_PATH else _print_apl(result)
                     return
                 if form is AnswerFormat.JSON:
                     content = answer.read()

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,11 +17,12 @@ LINE_EVERY_S = 10.0
 class TransferProgress:
     """Counts what is copied, and shows it on standard error. Thread-safe."""
 
-    def __init__(self, console: Console, bar: Progress | None) -> None:
+    def __init__(self, console: Console, bar: Progress | None, size: Callable[[int], str] = decimal) -> None:
         self.warnings = 0
         self.copied = 0  # files
         self.copied_bytes = 0  # of all files, those that were there included
         self._console = console
+        self._size = size
         self._bar = bar
         self._task = None if bar is None else bar.add_task("", total=0)
         self._lock = threading.Lock()
@@ -60,23 +61,28 @@ class TransferProgress:
             self._bar.update(self._task, completed=self.copied_bytes, total=self._total_bytes, description=told)
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:
             self._told_s = time.monotonic()
-            size = f"{decimal(self.copied_bytes)} of {decimal(self._total_bytes)}"
+            size = f"{self._size(self.copied_bytes)} of {self._size(self._total_bytes)}"
             self._console.print(f"{self._done} of {counted(self._files, 'file')}, {size}", soft_wrap=True)
 
 
 @contextmanager
-def transfer_progress() -> Iterator[TransferProgress]:
-    """Yield the progress of a copy, shown while it goes on."""
+def transfer_progress(*, is_of_events: bool = False) -> Iterator[TransferProgress]:
+    """Yield the progress of a copy, shown while it goes on; with `is_of_events` sizes are numbers of events."""
+    size = _events if is_of_events else decimal
     console = Console(stderr=True, highlight=False, emoji=False)
     if not console.is_terminal:
-        yield TransferProgress(console, None)
+        yield TransferProgress(console, None, size)
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
-        TransferSpeedColumn(),
+        *(() if is_of_events else (TransferSpeedColumn(),)),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield TransferProgress(console, bar)
+        yield TransferProgress(console, bar, size)
+
+
+def _events(count: int) -> str:
+    return counted(count, "event")

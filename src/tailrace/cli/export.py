@@ -1,0 +1,135 @@
+"""`tailrace export`: the events of a dataset as files, one a day."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx
+import typer
+import zstandard
+
+from tailrace.cli.backup import place_of
+from tailrace.cli.client import ServerChoice, quoted, server_command
+from tailrace.cli.client import call as ask
+from tailrace.cli.errors import CommandError, reason_of
+from tailrace.cli.event_pages import day_counts, event_pages
+from tailrace.cli.output import counted
+from tailrace.cli.times import moment, shown
+from tailrace.cli.transfer import TransferProgress, transfer_progress
+
+if TYPE_CHECKING:
+    from tailrace.backup.place import BackupPlace
+
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ExportFormat(StrEnum):
+    """What the files are."""
+
+    NDJSON = "ndjson"
+    PARQUET = "parquet"
+
+
+SUFFIXES = {ExportFormat.NDJSON: ".ndjson.zst", ExportFormat.PARQUET: ".parquet"}
+
+
+@server_command
+def export(
+    dataset: Annotated[str, typer.Argument(help="Dataset to export.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TARGET", help="A directory, or s3://bucket/prefix; files go to TARGET/DATASET.")
+    ],
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Events from then on: RFC 3339, or like -7d.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Events before then; default: now.")
+    ] = None,
+    form: Annotated[
+        ExportFormat, typer.Option("--format", help="NDJSON in zstd has every value as it is.")
+    ] = ExportFormat.NDJSON,
+    *,
+    server: ServerChoice,
+) -> None:
+    """Write the events of a dataset to files, one a day in UTC, such as TARGET/web/2026-05-28.ndjson.zst.
+
+    A file is whole or not there. An export that was stopped goes on when it is run again: whole days that are there are
+    not asked for again. In Parquet, a field of several types is JSON text. `tailrace import` reads both.
+
+    Examples:
+
+      tailrace export web /mnt/events --since -30d
+
+      tailrace export web s3://archive/events --since 2026-05-01T00:00:00Z --until 2026-06-01T00:00:00Z --format parquet
+    """
+    start = option_moment(since, "--since", EARLIEST)
+    end = option_moment(until, "--until", datetime.now(UTC))
+    place = place_of(target)
+    written = 0
+    with server.connect() as client, transfer_progress(is_of_events=True) as progress, place.working() as working:
+        ask(client, "GET", f"/v2/datasets/{quoted(dataset)}")
+        counts = day_counts(client, dataset, shown(start), shown(end))
+        progress.expect(len(counts), sum(counts.values()))
+        there = place.sizes(dataset)
+        for day, count in counts.items():
+            name = f"{dataset}/{day}{SUFFIXES[form]}"
+            first = datetime.fromisoformat(day).replace(tzinfo=UTC)
+            last = first + timedelta(days=1)
+            if start <= first and last <= end and name in there:
+                progress.advance(count)
+                progress.end_file(copied=False)
+                continue
+            what = (dataset, shown(max(start, first)), shown(min(end, last)))
+            written += _write_day(client, place, working, what, name, progress)
+            progress.end_file(copied=True)
+        place.settle()
+    print(f"{counted(written, 'event')} in {counted(progress.copied, 'file')} to {place.url}/{dataset}")
+
+
+def _write_day(
+    client: httpx.Client,
+    place: "BackupPlace",
+    working: Path,
+    what: tuple[str, str, str],
+    name: str,
+    progress: TransferProgress,
+) -> int:
+    """Write the events of a day, given its dataset and times, to a file; return how many there are."""
+    path = working / name.replace("/", "-")
+    events = 0
+    try:
+        with _day_file(path) as write:
+            for page in event_pages(client, *what):
+                write(page.lines)
+                events += len(page.lines)
+                progress.advance(len(page.lines))
+        place.put(name, path)
+    except OSError as error:
+        raise CommandError(f"{place.url}/{name} cannot be written: {reason_of(error)}") from error
+    finally:
+        path.unlink(missing_ok=True)
+    return events
+
+
+@contextmanager
+def _day_file(path: Path) -> Iterator[Any]:
+    """Yield what writes lines to a file."""
+    if path.suffix != ".parquet":
+        with path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file, closefd=False) as packed:
+            yield lambda lines: packed.write(b"".join(lines))
+        return
+    from tailrace.cli.parquet_files import spooled_parquet
+
+    with path.open("wb") as file, spooled_parquet(file, path.with_suffix(".spool")) as write:
+        yield write
+
+
+def option_moment(text: str | None, option: str, otherwise: datetime) -> datetime:
+    """Return the time that an option gives, or another one. Raise BadParameter."""
+    try:
+        return otherwise if text is None else moment(text, datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

@@ -1,0 +1,275 @@
+"""`tailrace export` and `import`: what is carried arrives as it was, once, however often it is stopped."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from support.commands import Ran, tailrace
+
+from tailrace.cli import event_pages, pieces
+
+if TYPE_CHECKING:
+    from conftest import Server
+
+pytestmark = pytest.mark.process
+
+EVENTS: list[dict[str, Any]] = [
+    {
+        "_time": f"2026-05-{28 + n // 40}T00:{n % 40:02}:00.123456Z",
+        "n": n,
+        "http": {"status": 200 if n % 2 else "ok"},
+        "tags": ["a", n],
+        "big": 2**70 + n,
+        "f": n / 8,
+        **({"rare": {"deep": [{"x": n}]}} if n == 7 else {}),
+    }
+    for n in range(60)
+]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have commands run in a directory of their own."""
+    directory = tmp_path / "here"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    return directory
+
+
+@pytest.fixture
+def filled(server: "Server", dataset: str) -> str:
+    """Return a dataset with the events."""
+    assert server.ingest(dataset, EVENTS).json()["ingested"] == 60
+    return dataset
+
+
+@pytest.fixture
+def other(server: "Server", dataset: str) -> str:
+    """Return an empty dataset."""
+    return server.create(f"{dataset}-other")
+
+
+def run(server: "Server", *arguments: str) -> Ran:
+    return tailrace(*arguments, env={"TAILRACE_URL": server.url, "TAILRACE_TOKEN": server.token})
+
+
+def rows(server: "Server", dataset: str) -> list[dict[str, Any]]:
+    """Return what was sent of each event, in order."""
+    body = {"apl": f"['{dataset}'] | project-away _sysTime | order by _time asc", "startTime": "2026-05-01T00:00:00Z"}
+    answer = server.client.post(
+        "/v1/datasets/_apl?format=tabular", json=body, headers={"Accept": "application/x-ndjson"}
+    )
+    return [
+        {name: value for name, value in json.loads(line).items() if value is not None}
+        for line in answer.text.splitlines()
+    ]
+
+
+def test_what_is_exported_is_imported_as_it_was(server: "Server", filled: str, other: str, tmp_path: Path) -> None:
+    done = run(server, "export", filled, str(tmp_path / "out"))
+    files = sorted((tmp_path / "out" / filled).iterdir())
+
+    assert (done.returncode, done.stdout.split(" to ")[0]) == (0, "60 events in 2 files"), done.stderr
+    assert [file.name for file in files] == ["2026-05-28.ndjson.zst", "2026-05-29.ndjson.zst"]
+    lines = zstandard.ZstdDecompressor().stream_reader(files[1].open("rb")).read().splitlines()
+    assert [json.loads(line)["n"] for line in lines] == list(range(40, 60))
+    imported = run(server, "import", other, *map(str, files))
+    again = run(server, "import", other, *map(str, files))
+    assert (imported.returncode, imported.stdout) == (0, "imported 60 events, 0 refused\n"), imported.stderr
+    assert "60 events were imported already" in again.stdout
+    assert rows(server, other) == rows(server, filled)
+
+
+@pytest.mark.slow
+def test_an_export_goes_on_with_the_days_that_are_not_there(server: "Server", filled: str, tmp_path: Path) -> None:
+    target = str(tmp_path / "out")
+    run(server, "export", filled, target)
+    first, second = sorted((tmp_path / "out" / filled).iterdir())
+    second.unlink()
+    first.write_bytes(b"mine")
+
+    done = run(server, "export", filled, target)
+    part = run(server, "export", filled, target, "--since", "2026-05-28T00:30:00Z", "--until", "2026-05-29")
+
+    assert done.stdout.startswith("20 events in 1 file ")
+    assert part.stdout.startswith("10 events in 1 file ")
+    assert first.read_bytes() != b"mine"
+    assert not list((tmp_path / "out").glob(".unfinished"))
+
+
+@pytest.mark.slow
+def test_parquet_has_a_column_of_one_type_for_each_field(
+    server: "Server", filled: str, other: str, tmp_path: Path
+) -> None:
+    done = run(server, "export", filled, str(tmp_path), "--format", "parquet")
+    files = sorted((tmp_path / filled).glob("*.parquet"))
+
+    assert (done.returncode, len(files)) == (0, 2), done.stderr
+    table = pq.read_table(files[0])
+    types = {field.name: str(field.type) for field in table.schema}
+    assert (types["_time"], types["n"], types["f"]) == ("timestamp[us, tz=UTC]", "int64", "double")
+    assert table["http.status"].to_pylist()[:2] == ['"ok"', "200"]
+    assert table["tags"].to_pylist()[3] == '["a",3]'
+    assert run(server, "import", other, *map(str, files)).returncode == 0
+    assert [row["n"] for row in rows(server, other)] == list(range(60))
+    assert not [row for row in rows(server, other) if "_user_sysTime" in row]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["tailrace", "axiom"])
+def test_events_of_another_server_come_page_by_page_each_once_however_often_it_is_stopped(
+    server: "Server", filled: str, other: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_pages, "PAGE_EVENTS", 7)
+    options = ("--source-url", server.url, "--source-token", server.token, "--source-dataset", filled)
+    command = ("import", other, "--from", source, *options, "--until", "2026-06-01")
+    stops = 0
+    for _ in range(40):
+        with breaking(monkeypatch, f"/v1/datasets/{other}/ingest", after=2, arrives=stops % 2 == 0):
+            done = run(server, *command)
+        if done.returncode == 0:
+            break
+        assert "the connection to" in done.stderr
+        stops += 1
+
+    assert stops > 2
+    assert done.stdout == "imported 60 events, 0 refused\n"
+    assert rows(server, other) == rows(server, filled)
+    assert "were imported already" in run(server, *command).stdout
+
+
+class breaking:  # noqa: N801
+    """Breaks the connection at the request to a path after so many, which arrives or not."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: str, *, after: int, arrives: bool) -> None:
+        self._patch = monkeypatch
+        self._path, self._left, self._arrives = path, after, arrives
+
+    def __enter__(self) -> None:
+        self._send = send = httpx.Client.send
+
+        def breaking_send(client: httpx.Client, request: httpx.Request, **more: Any) -> httpx.Response:
+            if request.url.path != self._path:
+                return send(client, request, **more)
+            self._left -= 1
+            if self._left < 0 and not self._arrives:
+                raise httpx.ReadError("gone")
+            answer = send(client, request, **more)
+            if self._left < 0:
+                raise httpx.ReadError("gone")
+            return answer
+
+        self._patch.setattr(httpx.Client, "send", breaking_send)
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.setattr(httpx.Client, "send", self._send)
+
+
+@pytest.mark.slow
+def test_files_that_are_imported_in_pieces_go_on_where_it_was_stopped(
+    server: "Server", other: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "events.ndjson").write_text("".join(json.dumps(event) + "\n" for event in EVENTS))
+    defaults = pieces.pieces.__kwdefaults__ or {}
+    monkeypatch.setattr(pieces.pieces, "__kwdefaults__", {**defaults, "max_events": 9})
+    for arrives in (True, False):
+        with breaking(monkeypatch, f"/v1/datasets/{other}/ingest", after=2, arrives=arrives):
+            stopped = run(server, "import", other, "events.ndjson")
+        assert stopped.returncode == 1
+
+    done = run(server, "import", other, "events.ndjson")
+
+    assert "goes on after" in done.stderr
+    assert done.stdout == "imported 60 events, 0 refused\n"
+    assert [row["n"] for row in rows(server, other)] == list(range(60))
+
+
+ELASTIC = """{"_id":"1","_source":{"@timestamp":"2026-05-28T00:00:00Z","message":"a","n":10000000000000000001}}
+{"index":{"_index":"logs"}}
+{"@timestamp":"2026-05-28T00:00:01Z","message":"b"}
+"""
+LOKI = """{"labels":{"app":"web","level":"info"},"line":"a","timestamp":"2026-05-28T00:00:00Z"}
+{"labels":{},"line":"b","timestamp":"2026-05-28T00:00:01Z"}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "text", "found"),
+    [
+        ("elastic", ELASTIC, [{"message": "a", "n": 10000000000000000001}, {"message": "b"}]),
+        ("loki", LOKI, [{"app": "web", "level": "info", "message": "a"}, {"message": "b"}]),
+    ],
+)
+def test_exports_of_others_become_events(
+    server: "Server", other: str, here: Path, source: str, text: str, found: list[dict[str, Any]]
+) -> None:
+    (here / "dump.ndjson").write_text(text)
+
+    done = run(server, "import", other, "--from", source, "dump.ndjson")
+
+    assert (done.returncode, done.stdout) == (0, "imported 2 events, 0 refused\n"), done.stderr
+    read = rows(server, other)
+    assert [row.pop("_time") for row in read] == ["2026-05-28T00:00:00Z", "2026-05-28T00:00:01Z"]
+    assert [{k: v for k, v in row.items() if k != "@timestamp"} for row in read] == found
+
+
+@pytest.mark.slow
+def test_refused_events_are_told_and_cost_no_other(server: "Server", other: str, here: Path) -> None:
+    (here / "events.ndjson").write_text('{"n":1}\n{"n":\n{"n":3}\n')
+
+    done = run(server, "import", other, "events.ndjson")
+
+    assert (done.returncode, done.stdout) == (1, "imported 2 events, 1 refused\n")
+    assert "event 1: " in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "give the files to import"),
+        (("none.ndjson",), "there is no file none.ndjson"),
+        (("--from", "tailrace"), "give the address of the other server"),
+        (("--from", "axiom"), "give a token of the other server"),
+        (("--from", "axiom", "--source-token", "x"), "give a time that stays the same"),
+        (("--from", "axiom", "--source-token", "x", "--until", "-1h"), "give a time that stays the same"),
+        (("--from", "axiom", "--source-token", "x", "--until", "soon"), "is no time"),
+        (("--from", "loki", "--since", "-1d", "x"), "it is for --from tailrace and axiom"),
+    ],
+)
+def test_a_wrong_call_is_told(server: "Server", other: str, arguments: tuple[str, ...], told: str) -> None:
+    done = run(server, "import", other, *arguments)
+
+    assert (done.returncode, told in " ".join(done.stderr.replace("│", "").split())) == (2, True), done.stderr
+
+
+@pytest.mark.slow
+def test_a_state_of_another_import_is_refused(server: "Server", other: str, here: Path) -> None:
+    (here / "a.ndjson").write_text('{"n":1}\n')
+    (here / "b.ndjson").write_text('{"n":2}\n')
+    run(server, "import", other, "a.ndjson", "--state", "state")
+
+    done = run(server, "import", other, "b.ndjson", "--state", "state")
+    (here / "state").write_text("{")
+    damaged = run(server, "import", other, "a.ndjson", "--state", "state")
+
+    assert (done.returncode, "is of another import" in done.stderr) == (1, True)
+    assert (damaged.returncode, "delete it to begin the import again" in damaged.stderr) == (1, True)
+
+
+def test_a_page_that_is_too_large_is_asked_for_in_parts(
+    server: "Server", filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [
+        len(page.lines)
+        for page in event_pages.event_pages(
+            server.client, filled, "2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z", max_bytes=1500
+        )
+    ]
+
+    assert (sum(pages), max(pages) < 15) == (60, True)
