@@ -11,7 +11,7 @@ from tailrace.cli.app import build
     [
         (
             ["query", "demo", "--format", "xml"],
-            "Invalid value for '--format': 'xml' is not one of 'table', 'json', 'ndjson', 'csv', 'arrow'.",
+            "Invalid value for '--format': 'xml' is not one of 'table', 'json', 'ndjson', 'csv', 'arrow',",
         ),
         (["config", "--format", "xml"], "Invalid value for '--format': 'xml' is not one of 'table', 'json'."),
         (["token", "create", "x", "--role", "boss"], "Invalid value for '--role': 'boss' is not one of 'viewer',"),
