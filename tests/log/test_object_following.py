@@ -15,7 +15,7 @@ from support.rounds import rounds
 from support.waiting import wait_until
 
 from tailrace.events import Batch, ShuttingDown, StorageUnavailable
-from tailrace.log import LogSettings, ObjectLog, ObjectLogFollower, Positions
+from tailrace.log import LogSettings, ObjectLog, ObjectLogFollower, Positions, delete_released
 from tailrace.log.object_cursor import objects_of
 from tailrace.storage.object_store import ObjectStoreUnavailable
 
@@ -183,6 +183,22 @@ def test_objects_that_are_lost_are_told_and_those_that_are_released_are_not() ->
             follower.catch_up(TIMEOUT_S)
             assert received.found[("w1", "a")][-1] == there
             assert [each.missing_positions for each in follower.damage] == [1] * is_lost
+
+
+def test_who_follows_again_after_objects_were_deleted_finds_what_comes_at_once() -> None:
+    store, received = FaultyStore(), Received()
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        received.follow(follower, "a")
+        append_now(log, make_batch("a"))
+        follower.catch_up(TIMEOUT_S)
+        follower.unfollow(["a"])
+        stored = [append_now(log, make_batch("a")) for _ in range(3)][-1]
+        assert delete_released(store, "w1", stored)
+        received.follow(follower, "a", behind={"w1": stored})
+        last = append_now(log, make_batch("a"))
+        follower.catch_up(TIMEOUT_S)
+        assert received.found[("w1", "a")][-1] == last
+        assert not follower.damage
 
 
 def test_after_an_object_whose_end_is_damaged_the_next_is_found() -> None:

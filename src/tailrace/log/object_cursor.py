@@ -57,8 +57,11 @@ class ObjectCursor:
         """The position up to which everything is delivered, or no object has it any more."""
         return self.due - 1
 
-    def advance(self, datasets: Collection[str], deliver: DeliverFrom) -> None:
+    def advance(self, datasets: Collection[str], deliver: DeliverFrom, *, lists: bool = False) -> None:
         """Deliver what is stored of some datasets, up to the newest object.
+
+        With `lists` it is looked whether there are later objects where the one that is due is not there: it may have
+        been deleted while nobody needed this cursor to follow.
 
         What raises leaves the cursor at the object that was not delivered whole, which is delivered again then. Raise
         ObjectStoreUnavailable, LogVersionError, and what `deliver` raises.
@@ -70,7 +73,7 @@ class ObjectCursor:
                 for group in _groups(read_datasets(self._store, fetched, datasets, self._found)):
                     deliver(self.writer, group)
             except ObjectMissing:
-                if not self._skip_missing():
+                if not self._skip_missing(lists=lists, is_told=bool(datasets)):
                     return
                 continue
             if fetched.end is None:  # which tells of no next one
@@ -80,10 +83,10 @@ class ObjectCursor:
             self.due = fetched.end.last_position + 1
             self._follows_batches = bool(fetched.end.index.datasets)
 
-    def _skip_missing(self) -> bool:
+    def _skip_missing(self, *, lists: bool, is_told: bool) -> bool:
         """Return whether an object is due now, after the ones that are gone; False where none has come."""
         now_s = time.monotonic()
-        if now_s - self._listed_s < self._list_every_s:
+        if now_s - self._listed_s < self._list_every_s and not lists:
             return False
         following = objects_of(self._store, self.writer, self.due)
         if not following:
@@ -93,7 +96,7 @@ class ObjectCursor:
         if first.first_position > self.due:
             last = first.first_position - 1
             # What came behind an object without batches may have been released, where it has to stay.
-            if self._follows_batches and not self._is_released(self.writer, last):
+            if is_told and self._follows_batches and not self._is_released(self.writer, last):
                 self._found.add([missing(self.due, first)])
             self.due = first.first_position
         return True

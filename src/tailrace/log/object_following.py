@@ -139,6 +139,10 @@ class ObjectLogFollower:
             self._read_behind(cursors, behind, deliver)
             took_s = time.monotonic() - began_s
         with self._turn:
+            with self._state:
+                datasets = self._datasets
+            # Objects may be gone that were due when this node had other datasets, or none.
+            self._advance(list(self._cursors), datasets, lists=True)
             self._read_behind(cursors, behind, deliver)
             joined()
             with self._state:
@@ -209,9 +213,9 @@ class ObjectLogFollower:
             positions = {writer: cursor.position for writer, cursor in self._cursors.items()}
         self._read(positions)
 
-    def _advance(self, writers: Sequence[str], datasets: frozenset[str]) -> None:
+    def _advance(self, writers: Sequence[str], datasets: frozenset[str], *, lists: bool = False) -> None:
         def advance(writer: str) -> None:
-            self._cursors[writer].advance(datasets, self._deliver)
+            self._cursors[writer].advance(datasets, self._deliver, lists=lists)
 
         call_each(self._readers, advance, writers)
 
