@@ -97,6 +97,22 @@ def test_a_token_reads_only_the_datasets_it_may_query(server: "Server", dataset:
     assert post(server, f'SELECT 1 FROM "{dataset}"', token=server.api_token(dataset)).status_code == 403
 
 
+def test_a_token_is_told_of_what_it_may_query(server: "Server", dataset: str) -> None:
+    server.create(f"{dataset}-more")
+    server.ingest(dataset, ROWS)
+    token = server.api_token(dataset, query=True)
+
+    assert post(server, "SHOW TABLES", token=token).json()["rows"] == [{"name": dataset}]
+    names = [row["column_name"] for row in post(server, f'DESCRIBE "{dataset}"', token=token).json()["rows"]]
+    assert names == ["_time", "_sysTime", "_rest", "n", "text"]
+    assert post(server, f'DESCRIBE "{dataset}-more"', token=token).status_code == 403
+    [explained] = post(server, f'EXPLAIN SELECT sum(n) FROM "{dataset}"', token=token).json()["rows"]
+    assert explained["explain_key"] == "physical_plan"
+    assert post(server, "SELECT count(*) AS n FROM information_schema.columns", token=token).json()["rows"] == [
+        {"n": 5}
+    ]
+
+
 @pytest.mark.parametrize(
     ("sql", "status"),
     [

@@ -167,6 +167,18 @@ def test_a_view_is_a_source_in_sql(server: "Server", dataset: str, errors: str) 
     assert server.sql(f"SELECT d->>'$.a[1]' AS second FROM \"{dataset}-all\" LIMIT 1") == [{"second": "2"}]
 
 
+def test_views_are_shown_as_tables_to_those_who_may_read_them(server: "Server", dataset: str, errors: str) -> None:
+    def shown(**rights: Any) -> list[str]:
+        headers = bearer(server, **rights)
+        answer = server.client.post("/tailrace/v1/sql", json={"sql": "SHOW TABLES"}, headers=headers)
+        return [row["name"] for row in answer.json()["rows"]]
+
+    assert errors in shown(orgCapabilities={"views": ["read"]})
+    assert shown(datasetCapabilities={dataset: {"query": ["read"]}}) == [dataset]
+    columns = server.sql(f'DESCRIBE "{errors}"')
+    assert [row["column_name"] for row in columns] == ["n", "level"]
+
+
 def test_rights_on_a_view_hold_in_sql(server: "Server", dataset: str, errors: str) -> None:
     def status(sql: str, **rights: Any) -> int:
         headers = bearer(server, orgCapabilities=rights)

@@ -1,4 +1,6 @@
-"""SQL over HTTP: one SELECT over the datasets that the token may query, answered in the format asked for."""
+"""SQL over HTTP: one SELECT over the datasets that the token may query, or what there is to be read; in the format
+asked for.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +14,7 @@ from tailrace.api import apl, execution
 from tailrace.api.media import FORMATS, JSON, TABLES, accepted, answered, begun
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services, read_json
+from tailrace.api.views import view_names
 from tailrace.query import AplRequest, Interrupt, run_sql
 from tailrace.query.results import Answer
 
@@ -23,7 +26,7 @@ class Sql(Struct):
 
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
-    """Answer one SELECT, which stops when its client hangs up."""
+    """Answer one SELECT, SHOW TABLES, DESCRIBE or EXPLAIN, which stops when its client hangs up."""
     body = await read_json(request, Sql)
     media_type = accepted(request.headers.get("accept", JSON))
 
@@ -36,6 +39,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
             body.sql,
             check=check,
             views=apl.with_definitions(AplRequest(apl=""), services, grant),
+            view_names=partial(view_names, services.documents, grant),
             check_organisation=partial(require_own, grant),
             interrupt=interrupt,
         )

@@ -103,6 +103,12 @@ def find_view(documents: DocumentStore, grant: Grant, name: str) -> ViewSource |
     return None
 
 
+def view_names(documents: DocumentStore, grant: Grant) -> list[str]:
+    """Return the names of the views that the grant covers, in order."""
+    found = documents.list_in(grant.organisation, COLLECTION)
+    return sorted(each.body["name"] for each in found if allows_view(grant, each.body["name"], each.id))
+
+
 def _readable_datasets(apl: str, services: Services, grant: Grant) -> list[str] | None:
     """Return the datasets that a view reads, all readable by its author; None where one does not exist yet.
 

@@ -1,11 +1,15 @@
 """Running one SELECT over datasets and views."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 import pyarrow as pa
+import sqlglot.expressions as exp
 
-from tailrace.lake.snapshot import SnapshotSource
+from tailrace.events import DatasetNotFound, DatasetUnavailable
+from tailrace.lake.snapshot import Snapshot, SnapshotSource
 from tailrace.query import sql
 from tailrace.query.apl.tree import Pattern, Program, Query, Table
 from tailrace.query.apl_request import AplRequest
@@ -25,14 +29,17 @@ def run_sql(
     *,
     check: Check,
     views: AplRequest | None = None,
+    view_names: Callable[[], Sequence[str]] = tuple,
     check_organisation: Check | None = None,
     interrupt: Interrupt | None = None,
 ) -> Result:
-    """Run one SELECT over datasets, every event acknowledged before included.
+    """Run one SELECT over datasets, every event acknowledged before included; or tell of one, or of the datasets.
 
     `check(dataset)` raises Forbidden for a dataset that may not be read. A view is looked up and run as `views` says,
     whose query does not count, with `check_organisation` as in `run_apl`; its rows are within the engine's limit of
-    rows. Raise QueryInvalid, QueryFailed, DatasetNotFound, Forbidden, Overloaded.
+    rows. `view_names()` are those of all views that may be read, in order.
+
+    Raise QueryInvalid, QueryFailed, DatasetNotFound, Forbidden, Overloaded.
     """
     started = time.perf_counter()
     interrupt = interrupt or Interrupt()
@@ -40,7 +47,15 @@ def run_sql(
         source, check, timeout_s=lambda: interrupt.left_s(engine.limits.timeout_s), go_on=interrupt.check
     )
 
+    def snapshots() -> Iterator[Snapshot]:
+        for name in datasets.names():
+            with suppress(DatasetNotFound, DatasetUnavailable):  # dropped meanwhile, or without readable files
+                yield datasets.snapshot(name)
+
     def view(name: str) -> pa.Table | None:
+        catalog = sql.catalog_rows(name, datasets.names, view_names, snapshots)
+        if catalog is not None:
+            return catalog
         if views is None or views.view(name) is None:
             return None
         program = Program(0, (), Query(0, Table(0, Pattern(0, (name,)))))
@@ -48,8 +63,14 @@ def run_sql(
         return rows_of(source, engine, rows, check=check, check_organisation=check_organisation, interrupt=interrupt)
 
     interrupt.check()
-    statement = sql.parse(text)
+    question = sql.parse(text)
     interrupt.check()
-    plan = sql.plan(statement, datasets.snapshot, view)
-    table = engine.run(plan, interrupt)
+    select = question.select
+    if question.kind == "columns":
+        assert isinstance(select, exp.Query)
+        select = select.limit(0, copy=False)
+    plan = sql.plan(select, datasets.snapshot, view)
+    table = engine.run(plan, interrupt, is_explained=question.kind == "plan")
+    if question.kind == "columns":
+        table = sql.described(table)
     return Result(table, (time.perf_counter() - started) * 1000)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlglot.expressions as exp
 
 from tailrace.events import DatasetUnavailable, Overloaded, QueryFailed, TailraceError
@@ -175,6 +176,8 @@ class DuckDB(Engine):
         # Not materialized, so that predicates and projections are pushed down to the files.
         ctes = ", ".join(f"{name} AS NOT MATERIALIZED ({select})" for name, select in statement.sources.items())
         sources = f"WITH {ctes} " if ctes else ""
+        if statement.is_explained:
+            return self._explained(connection, f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
         relation = connection.sql(f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
         columns, types = relation.columns, [str(kind) for kind in relation.types]
         if len(statement.names) == len(columns):
@@ -191,6 +194,12 @@ class DuckDB(Engine):
             for name, kind, shown in zip(_distinct(columns), table.schema, types, strict=True)
         ]
         return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
+
+    def _explained(self, connection: duckdb.DuckDBPyConnection, text: str) -> pa.Table:
+        """Return DuckDB's plan of a query that was checked, in which files are named beneath the tables' root."""
+        explained: pa.Table = connection.execute(f"EXPLAIN {text}").to_arrow_table()
+        plans = pc.replace_substring(explained["explain_value"], self._tables.location, "")
+        return explained.set_column(1, "explain_value", plans)
 
     def _check(self, connection: duckdb.DuckDBPyConnection, text: str, sources: list[str]) -> None:
         if (text, len(sources)) in self._checked:

@@ -33,6 +33,7 @@ class Statement(Struct, frozen=True):
     text: str
     sources: dict[str, str]
     names: tuple[str, ...]  # of the columns of the result
+    is_explained: bool = False  # how it would run is the answer
 
 
 class SqlRefused(QueryInvalid):
@@ -89,16 +90,19 @@ class Engine(ABC):
     answers: AnswerCache
     spreader: Spreader | None = None  # what runs parts of large queries elsewhere
 
-    def run(self, plan: Plan, interrupt: Interrupt | None = None) -> pa.Table:
+    def run(self, plan: Plan, interrupt: Interrupt | None = None, *, is_explained: bool = False) -> pa.Table:
         """Return the answer as an Arrow table; a VARIANT column comes as JSON text.
 
-        Raise QueryInvalid where the query reads or calls what it may not, or DuckDB refuses it; QueryFailed at a
-        limit; Overloaded when no slot is free in time.
+        With `is_explained` it is how the query would run, in a table with the name of each part and its text.
+
+        Raise QueryInvalid where the query reads or calls what it may not, or DuckDB refuses it; QueryFailed at a limit;
+        Overloaded when no slot is free in time.
         """
         hot = {source.hot_name: source.hot for source in plan.sources if source.hot is not None}
         sources = {source.name: rendered(source.select) for source in plan.sources}
         try:
-            return self.answer(Statement(rendered(plan.query), sources, plan.names), hot, interrupt or Interrupt())
+            statement = Statement(rendered(plan.query), sources, plan.names, is_explained)
+            return self.answer(statement, hot, interrupt or Interrupt())
         except SqlRefused as error:
             raise QueryInvalid(f"SQL: {_message(error.message, plan)}") from error
 

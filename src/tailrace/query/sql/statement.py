@@ -5,12 +5,15 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import sqlglot
 import sqlglot.expressions as exp
+from msgspec import Struct
 from sqlglot.errors import ParseError, SqlglotError, TokenError
 
 from tailrace.events import QueryInvalid
+from tailrace.query.sql.catalog import LIST_TABLES
 
 DIALECT = "duckdb"
 MAX_SQL_BYTES = 256 * 1024  # parsing takes some seconds for each megabyte
@@ -19,19 +22,54 @@ MAX_WORD_CHARACTERS = 40  # of a word in a message
 # It would write what is sent here into the server's log, to say that it takes it for a command.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 _FIRST_WORDS = ("SELECT", "WITH", "FROM", "VALUES")
+_OTHER_WORDS = ("SHOW", "DESCRIBE", "DESC", "EXPLAIN")
+_FIRST_WORD = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)\b", re.DOTALL)
+_SHOW_TABLES = re.compile(r"\s+(?:ALL\s+)?TABLES\s*;?\s*", re.IGNORECASE)
 _QUOTES = ' (a name with other characters than letters, digits and _ is written in double quotes: "my-dataset")'
 
 _STATEMENTS = (exp.Select, exp.SetOperation, exp.Subquery)
 
 
-def parse(text: str) -> exp.Expr:
-    """Return the one SELECT in `text`; what it may read and call is for the engine to judge. Raise QueryInvalid."""
+class Question(Struct, frozen=True, eq=False):
+    """What is asked of a SELECT."""
+
+    kind: Literal["rows", "columns", "plan"]
+    select: exp.Expr
+
+
+def parse(text: str) -> Question:
+    """Return what `text` asks: one SELECT, or SHOW TABLES, or DESCRIBE or EXPLAIN of one. Raise QueryInvalid.
+
+    What the SELECT may read and call is for the engine to judge.
+    """
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         raise QueryInvalid("the SQL is not valid Unicode") from error
     if size > MAX_SQL_BYTES:
         raise QueryInvalid(f"the SQL is longer than {MAX_SQL_BYTES} bytes")
+    found = _FIRST_WORD.match(text)
+    word = found[1].upper() if found else ""
+    if found is None or word not in _OTHER_WORDS:
+        return Question("rows", _select(text))
+    behind = " " * found.end() + text[found.end() :]  # so that a message names the place in the whole
+    if word == "EXPLAIN":
+        if behind.split(maxsplit=1)[:1] and behind.split(maxsplit=1)[0].upper() == "ANALYZE":
+            raise QueryInvalid("SQL: EXPLAIN ANALYZE cannot be sent; EXPLAIN shows the plan without running it")
+        return Question("plan", _select(behind))
+    if word == "SHOW" and _SHOW_TABLES.fullmatch(behind):
+        return Question("rows", _select(LIST_TABLES))
+    if _is_select(behind):
+        return Question("columns", _select(behind))
+    return Question("columns", _select("SELECT * FROM " + behind.strip()))
+
+
+def _is_select(text: str) -> bool:
+    return text.lstrip().startswith("(") or _first_word(text).upper() in _FIRST_WORDS
+
+
+def _select(text: str) -> exp.Expr:
+    """Return the one SELECT of a text."""
     with as_query_invalid(text):
         statements = [each for each in sqlglot.parse(text, read=DIALECT) if each is not None]
     if len(statements) != 1:
@@ -39,7 +77,7 @@ def parse(text: str) -> exp.Expr:
     statement = statements[0]
     if not isinstance(statement, _STATEMENTS):
         word = _first_word(text).upper()
-        raise QueryInvalid(f"SQL: only SELECT may be sent, this is {word}; datasets are listed by GET /v2/datasets")
+        raise QueryInvalid(f"SQL: only SELECT, SHOW TABLES, DESCRIBE and EXPLAIN may be sent, this is {word}")
     return statement
 
 
