@@ -25,7 +25,7 @@ QUERY_MAY_IMPORT: dict[str, set[str]] = {
     "dictionaries": set(),
     "sources": {"dictionaries", "fields", "values"},
     "answer_cache": {"sources"},
-    "sql": {"fields", "sources"},
+    "sql": {"arrow_json", "fields", "sources"},
     "compile": {"apl", "wildcards", "values", "functions", "fields", "row_groups", "sources"},
     "engines": {
         "settings",

@@ -12,7 +12,7 @@ from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.dataset_store import DatasetStore
 
-LOOK_S = 0.2  # between two looks at a lake that others wait for
+LOOK_S = 0.5  # between two looks at a lake that others wait for; what is announced they know at once
 LAPSE_S = 3.0  # without a word after which nobody waits for a node
 MAX_WAIT_S = 2.0
 DROPPED_REMEMBERED = 10_000  # names

@@ -23,6 +23,7 @@ HELLO_TIMEOUT_S = 5.0
 PARTS_TIMEOUT_S = 30.0  # for a stream: a node that stops is held up for so long by one that does not read
 GRACE_S = 1.0  # more than the server takes at most
 CHECK_S = 0.05
+WAITING_CHECK_S = 0.5  # likewise, while something is waited for that may never happen
 CALLS = 64  # of one node, at the same time
 WAITING_CALLS = 512  # of those that wait for something to happen
 MAX_MESSAGE_BYTES = 512 * 1024 * 1024
@@ -68,8 +69,8 @@ class PeerConnection:
     def call(self, asked: messages.Asked, answer: Any, *, timeout_s: float, check: Check = no_check) -> Any:
         """Return the answer to a call. `check` is called while it is waited for, and raises to give up."""
         is_waiting = isinstance(asked, messages.AskChanges | messages.AskTail)
-        calls = self._waiting_calls if is_waiting else self._calls
-        return self._waited(lambda: self._call(asked, answer, time.monotonic() + timeout_s), timeout_s, check, calls)
+        end_s = time.monotonic() + timeout_s
+        return self._waited(lambda: self._call(asked, answer, end_s), timeout_s, check, is_waiting=is_waiting)
 
     def parts(
         self, headers: Sequence[messages.HotHeader], *, timeout_s: float, check: Check = no_check
@@ -79,14 +80,15 @@ class PeerConnection:
         readers: list[flight.FlightStreamReader] = []
         try:
             end_s = time.monotonic() + timeout_s
-            return self._waited(lambda: self._parts(headers, end_s, readers), timeout_s, check, self._calls)
+            return self._waited(lambda: self._parts(headers, end_s, readers), timeout_s, check)
         except BaseException:
             for reader in readers:
                 reader.cancel()
             raise
 
-    def _waited(self, work: Callable[[], T], timeout_s: float, check: Check, calls: threading.BoundedSemaphore) -> T:
+    def _waited(self, work: Callable[[], T], timeout_s: float, check: Check, *, is_waiting: bool = False) -> T:
         """Return what a thread returns that may hang for as long as its deadline allows."""
+        calls, check_s = (self._waiting_calls, WAITING_CHECK_S) if is_waiting else (self._calls, CHECK_S)
         if not calls.acquire(timeout=min(timeout_s, HELLO_TIMEOUT_S)):
             raise self._unavailable("too many calls of it are under way")
         future: Future[T] = Future()
@@ -104,7 +106,7 @@ class PeerConnection:
         end_s = time.monotonic() + timeout_s + GRACE_S
         while True:
             try:
-                return future.result(CHECK_S)
+                return future.result(check_s)
             except NotDone:
                 if future.done():
                     raise  # by the work itself

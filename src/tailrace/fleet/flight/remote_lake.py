@@ -108,6 +108,9 @@ class RemoteLake:
     def _connection(self, peer: Peer) -> PeerConnection:
         with self._lock:
             if peer not in self._connections:
+                # What a node had before under another URL is closed once its last call has ended.
+                peers = {peer, *self._owners.peers()}
+                self._connections = {each: found for each, found in self._connections.items() if each in peers}
                 self._connections[peer] = PeerConnection(peer, self._credentials)
             return self._connections[peer]
 
@@ -322,10 +325,10 @@ class RemoteLake:
         except DatasetNotFound:
             self._directory.remove(name)
             raise
-        except OwnerUnavailable:
+        except OwnerUnavailable as error:
             if self._ownerless is None:
                 raise
-            logger.info("dataset %r is read without the node that holds it", name, exc_info=True)
+            logger.info("dataset %r is read without a node that holds it: %s", name, error)
             return self._ownerless.snapshot(name, timeout_s=max(end_s - time.monotonic(), 0), check=check)
 
     def tail(self, asked: messages.AskTail, check: Check) -> messages.TailAnswer:
