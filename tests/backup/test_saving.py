@@ -9,6 +9,7 @@ from support.backups import Origin, Told, events_in, newest, restored
 
 from tailrace.backup.manifest import BackupDamaged, manifest_names, read_manifest
 from tailrace.backup.place import DirectoryPlace, PlaceInUse
+from tailrace.backup.pruning import Pruned, prune
 from tailrace.backup.saving import check_stored
 
 DATA_FILES = "data/web/_day=*/*.parquet"
@@ -236,3 +237,37 @@ def test_a_backup_that_nobody_copies_ends(origin: Origin) -> None:
 
     assert not list(origin.directory.glob("backups/*"))
     assert not origin.lake._state.dataset("web").maintenance._pins
+
+
+def test_old_backups_are_deleted_with_what_only_they_had(origin: Origin, place: DirectoryPlace, tmp_path: Path) -> None:
+    first = origin.save(place)
+    origin.lake.trim("web", 2**62)
+    origin.accept(2, [20])
+    second = origin.save(place)
+    origin.accept(3, [21])
+    origin.save(place)
+    (place.directory / "data" / "web" / "stray").write_bytes(b"of a backup that was stopped")
+    [old] = [file for file in first.datasets[0].files if file.name.endswith(".parquet")]
+
+    pruned = prune(place, 2)
+
+    assert (pruned.backups, first.id in manifest_names(place), second.id in manifest_names(place)) == (1, False, True)
+    assert not (place.directory / "data" / "web" / old.name).exists()
+    assert not (place.directory / "data" / "web" / "stray").exists()
+    assert check_stored(place, newest(place), Told()) == []
+    restored(place, tmp_path / "data", backup=second.id)
+    assert events_in(tmp_path / "data") == {"web": [20]}
+    assert prune(place, 2) == Pruned()
+
+
+def test_nothing_is_deleted_where_a_backup_that_stays_is_damaged(origin: Origin, place: DirectoryPlace) -> None:
+    origin.save(place)
+    origin.save(place)
+    name = list(manifest_names(place).values())[-1]
+    (place.directory / name).write_bytes(b"{}")
+    before = place.sizes("")
+
+    with pytest.raises(BackupDamaged):
+        prune(place, 1)
+
+    assert place.sizes("") == before

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,6 +140,10 @@ def test_a_place_tells_what_it_has(make_server: "MakeServer", tmp_path: Path) ->
     file.write_bytes(b"PAR1")
     spoiled = tailrace("restore", place, "--verify")
     assert (spoiled.returncode, str(file) in spoiled.stderr) == (1, True)
+    file.unlink()
+    kept = tailrace("backup", place, "--keep", "1", env=address(server))
+    assert (kept.returncode, "deleted 1 earlier backup: " in kept.stdout) == (0, True), kept.stderr
+    assert tailrace("backup", "s3://bucket/x", "--keep", "1", env=address(server)).returncode == 2
     unknown = tailrace("restore", place, "--data", str(tmp_path / "data"), "--backup", "none")
     assert (unknown.returncode, "has no backup none" in unknown.stderr) == (1, True)
     assert tailrace("restore", place).returncode == 2
@@ -197,8 +202,14 @@ def test_tables_in_a_store_are_backed_up_to_a_store_and_restored_to_another(
     with Load(server) as load:
         wait_until(lambda: min(load.so_far().values()) > 200)
         before = load.so_far()
+        moment = datetime.now(UTC).isoformat()
+        wait_until(lambda: sum(load.so_far().values()) > sum(before.values()) + 100)
         done = tailrace("backup", place, env=address(server))
     assert done.returncode == 0, done.stderr
+    archive = s3.url()
+    exported = tailrace("export", NAMES[0], archive, "--format", "parquet", env=address(server))
+    assert exported.stdout.startswith(f"{load.so_far()[NAMES[0]]} events in 1 file "), exported.stderr
+    assert len(open_place(archive).sizes(NAMES[0])) == 1
     server.kill()
     data = tmp_path / "restored"
 
@@ -207,6 +218,11 @@ def test_tables_in_a_store_are_backed_up_to_a_store_and_restored_to_another(
     restored = tailrace("restore", place, "--data", str(data), "--storage", other)
     assert restored.returncode == 0, restored.stderr
     check_restored(make_server(f"--storage={other}", data=data).start(), before)
+    then = s3.url()
+    until = tailrace("restore", place, "--data", str(tmp_path / "then"), "--storage", then, "--until", moment)
+    assert until.returncode == 0, until.stderr
+    assert ", 0 later events left out" not in until.stdout
+    check_restored(make_server(f"--storage={then}", data=tmp_path / "then").start(), before)
     local = tailrace("restore", place, "--data", str(tmp_path / "local"), "--dataset", NAMES[0])
     assert local.returncode == 0, local.stderr
     check_restored(make_server(data=tmp_path / "local").start(), {NAMES[0]: before[NAMES[0]]})

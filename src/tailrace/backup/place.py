@@ -109,6 +109,21 @@ class DirectoryPlace(BackupPlace):
         temporary.replace(target)
         flush(target.parent)
 
+    def remove(self, name: str) -> None:
+        """Remove a file; a missing one is ignored."""
+        (self.directory / name).unlink(missing_ok=True)
+
+    def flush(self, directory: str) -> None:
+        """Make it durable that files of a directory are removed."""
+        if (self.directory / directory).is_dir():
+            flush(self.directory / directory)
+
+    def remove_empty_directories(self) -> None:
+        """Remove directories that have nothing in them."""
+        for parent, _, _ in os.walk(self.directory, topdown=False):
+            if Path(parent) != self.directory and not os.listdir(parent) and Path(parent).name != UNFINISHED:
+                Path(parent).rmdir()
+
     @contextmanager
     def working(self) -> Iterator[Path]:
         """Yield a directory of its own, emptied of what a backup that was killed has left."""

@@ -94,6 +94,10 @@ def backup(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read what TARGET has already too, and copy again what is damaged.")
     ] = False,
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=1, metavar="N", help="Then delete all but the newest N backups of a directory."),
+    ] = None,
     *,
     server: ServerChoice,
 ) -> None:
@@ -112,6 +116,8 @@ def backup(
     from tailrace.backup.saving import save
 
     place = place_of(target)
+    if keep is not None:
+        _check_prunable(place)
     with server.connect() as client, transfer_progress() as progress, _words(place):
         manifest = save(HttpSource(client), place, progress, verify=verify)
     print(f"{manifest.id}: {_told(manifest)}; {counted(progress.copied, 'file')} copied")
@@ -122,8 +128,34 @@ def backup(
     for saved in manifest.datasets:
         if saved.dataset.fault:
             progress.warn(f"the latest events of {saved.dataset.name!r} are not in the backup: {saved.dataset.fault}")
-    if not manifest.is_complete:
+    if not manifest.is_complete:  # an earlier one may have what it lacks
+        if keep is not None:
+            progress.warn("no earlier backup is deleted, as this one is not complete")
         raise typer.Exit(FAILED)
+    if keep is not None:
+        _prune(place, keep)
+
+
+def _check_prunable(place: "BackupPlace") -> None:
+    from tailrace.backup.place import DirectoryPlace
+
+    if not isinstance(place, DirectoryPlace):
+        raise typer.BadParameter(
+            "it is for directories: in an object store another backup could be written meanwhile, unnoticed",
+            param_hint="--keep",
+        )
+
+
+def _prune(place: "BackupPlace", keep: int) -> None:
+    from tailrace.backup.place import DirectoryPlace
+    from tailrace.backup.pruning import prune
+
+    assert isinstance(place, DirectoryPlace)
+    with _words(place):
+        pruned = prune(place, keep)
+    if pruned.backups or pruned.files:
+        files = f"{counted(pruned.files, 'file')}, {decimal(pruned.bytes)}"
+        print(f"deleted {counted(pruned.backups, 'earlier backup')}: {files}")
 
 
 class RestoreList(StrEnum):
