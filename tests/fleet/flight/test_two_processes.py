@@ -19,7 +19,8 @@ from tailrace.fleet.flight.credentials import Peer
 from tailrace.fleet.flight.errors import OwnerUnavailable
 from tailrace.fleet.flight.remote_lake import RemoteLake
 from tailrace.lake import table_root
-from tailrace.query import AplRequest, DuckDB, QueryLimits, run_apl
+from tailrace.processes import Spawner
+from tailrace.query import AplRequest, DuckDB, QueryLimits, QueryProcesses, run_apl
 from tailrace.query.apl.times import datetime_ns
 
 NOW_NS = datetime_ns("2026-03-02T12:00:00Z")
@@ -81,6 +82,23 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
 def test_a_query_gives_its_table(stand: Stand, case: Case) -> None:
     assert stand.answer(case.query) == case.expected
+
+
+def test_query_processes_are_forked_beside_the_threads_of_flight(tmp_path: Path) -> None:
+    spawner = Spawner.started()  # a process of its own, as a server has it, without the threads of Flight
+    node = NodeProcess(tmp_path / "lake", "golden")
+    engine = QueryProcesses(spawner, table_root(tmp_path / "lake"), tmp_path / "temporary", QueryLimits())
+    try:
+        with remote_lake(StatedOwners(node.peer), tmp_path / "lake") as lake:
+            for case in all_cases()[:20]:
+                request = AplRequest(apl=case.query, now_ns=NOW_NS)
+                if not case.expected.startswith("error"):
+                    assert shown(run_apl(lake, engine, request, check=lambda name: None).tables[0]) == case.expected
+    finally:
+        engine.close()
+        spawner.close()
+        node.close()
+    assert node.process.returncode == 0
 
 
 @pytest.fixture
