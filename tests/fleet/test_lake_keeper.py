@@ -38,7 +38,7 @@ class Node:
         self.keeper: LakeKeeper
         self.lake: SharedLake = stores.lake(owns=lambda name: self.keeper.has(name))
         self.positions = LogPositions(database, name)
-        self.keeper: LakeKeeper = LakeKeeper(self.lake, self.positions)
+        self.keeper = LakeKeeper(self.lake, self.positions)
         self.leases = Leases(database, name, lease_s=100)
         self.held: dict[str, Lease] = {}
 
