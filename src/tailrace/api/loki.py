@@ -2,123 +2,52 @@
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial, wraps
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 import pyarrow as pa
-from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, may_query, require_query
-from tailrace.api import apl, execution
+from tailrace.access import Grant
+from tailrace.api import execution
 from tailrace.api.loki_parameters import (
     DEFAULT_RANGE_NS,
     MAX_LIMIT,
     Parameters,
     limit_of,
     matchers_of,
-    parameters_of,
     query_of,
     range_of,
     selector_of,
     step_of,
     time_of,
 )
+from tailrace.api.loki_selection import Asker, Selection, answering, header_of, records_of, stream_of, text_of
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services, json_response
-from tailrace.api.statistics import fields_of
-from tailrace.events import BadRequest, TailraceError
-from tailrace.events.outcome import outcome_of
+from tailrace.events import BadRequest
 from tailrace.protocols.http import ParameterDoc
-from tailrace.query import AplRequest, Interrupt
-from tailrace.query.apl.tree import Program
+from tailrace.query import Interrupt
 from tailrace.query.logql import compile as compiled
 from tailrace.query.logql.evaluate import EvaluationTimes, LabelSet, RangePart, RangeParts, SeriesSet, evaluate
-from tailrace.query.logql.fields import DATASET, LabelFields
+from tailrace.query.logql.fields import DATASET
 from tailrace.query.logql.lines import processed
 from tailrace.query.logql.parser import NS_PER_S
-from tailrace.query.logql.tree import LogQuery, Matcher, Metric, RangeAggregation, VectorAggregation
+from tailrace.query.logql.tree import LogQuery, Metric, RangeAggregation, Vector, VectorAggregation
 
 MAX_SERIES = 500  # of a metric query, as in Loki
 MAX_SAMPLES = 1_000_000  # parts of series
 MAX_VALUES = 1000  # of a label
 NS_PER_US = 1000
-DATASET_HEADER = "x-axiom-dataset"
 ENCODING_FLAGS = "x-loki-response-encoding-flags"
 CATEGORIZE = "categorize-labels"
 INFINITIES = {math.inf: "+Inf", -math.inf: "-Inf"}
-Answer = Callable[[Request, Services, Grant, Parameters], Awaitable[Any]]
 
 
-class Selection(Struct, frozen=True, eq=False):
-    """The datasets that a query is over, and their fields."""
-
-    datasets: tuple[str, ...]
-    fields: LabelFields
-
-
-class Asker(Struct, frozen=True):
-    """Runs queries for a request. Its methods run in a thread of queries."""
-
-    services: Services
-    grant: Grant
-    interrupt: Interrupt
-
-    def select(self, matchers: Sequence[Matcher], header: str) -> tuple[Selection, tuple[Matcher, ...]]:
-        """Return what a selector is over, and its conditions on other labels. Raise BadRequest, Forbidden."""
-        split = compiled.split_datasets(matchers)
-        names = split.names or tuple(self._default(header))
-        types: dict[str, set[str]] = {}
-        for name in names:
-            require_query(self.grant, name)
-            for field in fields_of(self.services, name):
-                types.setdefault(field.name, set()).update(field.type.split("|"))
-        merged = {name: "|".join(sorted(kinds)) for name, kinds in types.items()}
-        return Selection(names, LabelFields(merged)), split.matchers
-
-    def readable(self) -> list[str]:
-        """Return the datasets that may be queried."""
-        return [each.name for each in self.services.lake.datasets() if may_query(self.grant, each.name)]
-
-    def _default(self, header: str) -> list[str]:
-        """Return the dataset of a selector that names none."""
-        if header or self.grant.default_dataset:
-            return [header or self.grant.default_dataset]
-        names = self.readable()
-        if len(names) == 1:
-            return names
-        raise BadRequest(
-            f'name the dataset by a label, such as {{dataset="{names[0] if names else "web"}"}}, or by the header '
-            "X-Axiom-Dataset, or give the token a default dataset"
-        )
-
-    def rows(self, program: Program, start_ns: int | None, end_ns: int | None, *, limit: int) -> pa.Table:
-        """Return the rows of a query, of at most `limit`."""
-        request = AplRequest(
-            apl="", program=program, start_ns=start_ns, end_ns=end_ns, default_limit=limit, totals=False
-        )
-        return apl.run(self.services, self.grant, request, self.interrupt).tables[0].rows
-
-
-def answering(answer: Answer) -> Callable[[Request, Services, Grant], Awaitable[Response]]:
-    """Return a handler that answers as Loki does: data in its envelope, errors as text."""
-
-    @wraps(answer)
-    async def handle(request: Request, services: Services, grant: Grant) -> Response:
-        try:
-            data = await answer(request, services, grant, await parameters_of(request))
-        except TailraceError as error:
-            outcome_of(request.scope).refuse(error)
-            return Response(error.message + "\n", error.status, media_type="text/plain")
-        return json_response({"status": "success", "data": data})
-
-    return handle
-
-
-@answering
+@answering()
 async def query_range(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
     """Answer a LogQL query over a time: lines, or numbers at each step."""
     tree = query_of(parameters)
@@ -139,7 +68,7 @@ async def query_range(request: Request, services: Services, grant: Grant, parame
     return {"resultType": "matrix", "result": result, "stats": {}}
 
 
-@answering
+@answering()
 async def query(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
     """Answer a LogQL query at one time: numbers, or the lines of the hour before it."""
     tree = query_of(parameters)
@@ -155,14 +84,14 @@ async def query(request: Request, services: Services, grant: Grant, parameters: 
     return {"resultType": "vector", "result": result, "stats": {}}
 
 
-@answering
+@answering()
 async def labels(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
     """Return the names of labels: the scalar fields of the dataset, and `dataset`."""
 
     def work(interrupt: Interrupt) -> list[str]:
         asker = Asker(services, grant, interrupt)
         try:
-            selection, _ = asker.select(selector_of(parameters), _header(request))
+            selection, _ = asker.select(selector_of(parameters), header_of(request))
         except BadRequest:
             if parameters.get("query"):
                 raise
@@ -172,7 +101,7 @@ async def labels(request: Request, services: Services, grant: Grant, parameters:
     return await execution.run(request, services, grant, work)
 
 
-@answering
+@answering()
 async def label_values(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
     """Return the most frequent values of a label, in order; of `dataset` those that the token may query."""
     label = request.path_params["label"]
@@ -182,7 +111,7 @@ async def label_values(request: Request, services: Services, grant: Grant, param
         asker = Asker(services, grant, interrupt)
         if label == DATASET:
             return asker.readable()
-        selection, matchers = asker.select(selector_of(parameters), _header(request))
+        selection, matchers = asker.select(selector_of(parameters), header_of(request))
         field = selection.fields.field(label)
         if field is None:
             return []
@@ -194,7 +123,7 @@ async def label_values(request: Request, services: Services, grant: Grant, param
     return await execution.run(request, services, grant, work)
 
 
-@answering
+@answering()
 async def series(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
     """Return the label sets of the streams that selectors (`match[]`) choose."""
     start_ns, end_ns = range_of(parameters)
@@ -205,10 +134,10 @@ async def series(request: Request, services: Services, grant: Grant, parameters:
         asker = Asker(services, grant, interrupt)
         found: list[dict[str, str]] = []
         for selector in selectors:
-            selection, matchers = asker.select(selector, _header(request))
+            selection, matchers = asker.select(selector, header_of(request))
             program = compiled.series(selection.datasets, LogQuery(matchers), selection.fields, limit=MAX_VALUES)
-            for row in _records(asker.rows(program, start_ns, end_ns, limit=MAX_VALUES)):
-                found.append(_stream(selection, row))
+            for row in records_of(asker.rows(program, start_ns, end_ns, limit=MAX_VALUES)):
+                found.append(stream_of(selection, row))
         return found
 
     return await execution.run(request, services, grant, work)
@@ -241,7 +170,7 @@ async def _lines(
 
     def work(interrupt: Interrupt) -> dict[str, Any]:
         asker = Asker(services, grant, interrupt)
-        selection, matchers = asker.select(tree.matchers, _header(request))
+        selection, matchers = asker.select(tree.matchers, header_of(request))
         whole = LogQuery(matchers, tree.stages)
         program = compiled.lines(
             selection.datasets, whole, selection.fields, limit=limit, is_forward=direction == "forward"
@@ -260,9 +189,9 @@ def _streams(selection: Selection, tree: LogQuery, rows: pa.Table, *, is_categor
     own = set(fields.stream_labels(compiled.named_labels(tree)))
     found: dict[LabelSet, list[list[Any]]] = {}
     times = rows["_time"].cast(pa.int64()).to_pylist()
-    for time_us, record in zip(times, _records(rows), strict=True):
-        line = _text(record.get(fields.line)) if fields.line else msgspec.json.encode(_sent(record)).decode()
-        known = _stream(selection, record)
+    for time_us, record in zip(times, records_of(rows), strict=True):
+        line = text_of(record.get(fields.line)) if fields.line else msgspec.json.encode(_sent(record)).decode()
+        known = stream_of(selection, record)
         line, shown = processed(line, known, tree.stages)
         stream = {name: value for name, value in shown.items() if not is_categorized or name in own or name == DATASET}
         value: list[Any] = [str(time_us * NS_PER_US), line]
@@ -279,36 +208,8 @@ def _streams(selection: Selection, tree: LogQuery, rows: pa.Table, *, is_categor
     return [{"stream": dict(labels), "values": values} for labels, values in found.items()]
 
 
-def _stream(selection: Selection, record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the labels of an event: its scalar fields and its dataset; what is empty is none."""
-    found = {DATASET: str(record.get(DATASET) or selection.datasets[0])}
-    for name, value in record.items():
-        if name != selection.fields.line and name != compiled.EVENTS and (label := selection.fields.label(name)):
-            text = _text(value)
-            if text:
-                found.setdefault(label, text)
-    return found
-
-
 def _sent(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if value is not None and not name.startswith("_")}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else str(value)
-
-
-def _header(request: Request) -> str:
-    return request.headers.get(DATASET_HEADER, "")
-
-
-def _records(rows: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in rows.to_batches(max_chunksize=1000):
-        yield from batch.to_pylist()
 
 
 # Numbers
@@ -318,7 +219,7 @@ async def _numbers(
     request: Request, services: Services, grant: Grant, tree: Metric, times: EvaluationTimes
 ) -> SeriesSet:
     def work(interrupt: Interrupt) -> SeriesSet:
-        sample = partial(_samples, Asker(services, grant, interrupt), _header(request), times)
+        sample = partial(_samples, Asker(services, grant, interrupt), header_of(request), times)
         found = evaluate(_narrowed(tree), times, sample)
         if len(found) > MAX_SERIES:
             raise BadRequest(
@@ -336,7 +237,7 @@ def _narrowed(metric: Metric) -> Metric:
         if metric.function == "sum" and isinstance(of, RangeAggregation) and of.by is None and _adds_up(of):
             return msgspec.structs.replace(metric, of=msgspec.structs.replace(of, by=metric.by))
         return msgspec.structs.replace(metric, of=_narrowed(of))
-    if isinstance(metric, RangeAggregation):
+    if isinstance(metric, RangeAggregation | Vector):
         return metric
     return msgspec.structs.replace(metric, of=_narrowed(metric.of))
 
@@ -361,11 +262,11 @@ def _samples(
         )
     names = list(compiled.grouping(narrowed, selection.fields))
     bins = rows[compiled.BIN].cast(pa.int64()).to_pylist()
-    for bin_us, record in zip(bins, _records(rows), strict=True):
+    for bin_us, record in zip(bins, records_of(rows), strict=True):
         value = record[compiled.VALUE]
         if value is None:
             continue
-        labels = tuple(sorted((name, text) for name in names if (text := _text(record[name]))))
+        labels = tuple(sorted((name, text) for name in names if (text := text_of(record[name]))))
         number = bin_us * NS_PER_US // parts.step_ns - parts.origin_ns // parts.step_ns
         yield RangePart(labels, number, float(value), float(record.get(compiled.SECOND_VALUE) or 0))
 

@@ -91,9 +91,9 @@ def step_of(text: str | None, start_ns: int, end_ns: int) -> int:
     return found
 
 
-def limit_of(text: str | None) -> int:
+def limit_of(text: str | None, default: int = DEFAULT_LIMIT) -> int:
     if not text:
-        return DEFAULT_LIMIT
+        return default
     if not re.fullmatch(r"\d{1,9}", text) or not 1 <= int(text) <= MAX_LIMIT:
         raise BadRequest(f"limit is {text[:40]!r}, but it may be 1 to {MAX_LIMIT}")
     return int(text)

@@ -13,6 +13,7 @@ from tailrace.api import (
     keys,
     language,
     loki,
+    loki_metadata,
     maintenance,
     monitor_history,
     monitors,
@@ -67,4 +68,5 @@ ROUTES: tuple[ApiRoute, ...] = (
     *agents.ROUTES,
     *backups.ROUTES,
     *loki.ROUTES,
+    *loki_metadata.ROUTES,
 )

@@ -96,6 +96,12 @@ def test_series_are_aggregated_and_computed_with() -> None:
     assert divided == {0: math.inf, 1: math.inf}
 
 
+def test_a_vector_is_a_number_at_each_time() -> None:
+    assert evaluated("vector(1)+vector(1)", {}) == {(): {0: 2.0, 1: 2.0}}
+    assert evaluated("vector(-2) * 3", {}) == {(): {0: -6.0, 1: -6.0}}
+    assert evaluated("max(vector(0.5))", {}) == {(): {0: 0.5, 1: 0.5}}
+
+
 def test_what_would_take_too_many_points_or_parts_is_refused() -> None:
     with pytest.raises(LogqlError, match="at most 11000"):
         EvaluationTimes(0, 11_000 * S, S)

@@ -29,6 +29,7 @@ from tailrace.query.apl.tree import (
 )
 from tailrace.query.apl.tree import Order as Ordered
 from tailrace.query.logql.fields import DATASET, LabelFields
+from tailrace.query.logql.lines import ERROR, JSON_ERROR
 from tailrace.query.logql.parser import LogqlError
 from tailrace.query.logql.tree import (
     Comparison,
@@ -155,6 +156,28 @@ def series(datasets: Sequence[str], query: LogQuery, fields: LabelFields, *, lim
     return _program(datasets, operators)
 
 
+def volumes(datasets: Sequence[str], query: LogQuery, fields: LabelFields, *, limit: int) -> Program:
+    """Return the query for the different streams of a selector, each with its lines and their bytes."""
+    labels = fields.stream_labels(named_labels(query))
+    values = [Named(NOWHERE, EVENTS, Call(NOWHERE, "count", ()))]
+    if fields.line is not None:
+        values.append(Named(NOWHERE, VALUE, Call(NOWHERE, "sum", (Call(NOWHERE, "string_size", (_line(fields),)),))))
+    by = tuple(Named(NOWHERE, label, _text(name)) for label, name in labels.items())
+    take = Take(NOWHERE, _constant("long", limit))
+    return _program(datasets, [*_filters(query, fields), Summarize(NOWHERE, tuple(values), by), take])
+
+
+def cardinalities(datasets: Sequence[str], query: LogQuery, fields: LabelFields, labels: Sequence[str]) -> Program:
+    """Return the query for how many values each of some labels has."""
+    named = {label: name for label in labels if (name := fields.field(label)) is not None}
+    values = tuple(Named(NOWHERE, label, Call(NOWHERE, "dcountif", _counted(name))) for label, name in named.items())
+    return _program(datasets, [*_filters(query, fields), Summarize(NOWHERE, values, ())])
+
+
+def _counted(name: str) -> tuple[Expression, Expression]:
+    return _text(name), Call(NOWHERE, "isnotempty", (_text(name),))
+
+
 def _program(datasets: Sequence[str], operators: Sequence[Operator]) -> Program:
     tables = [Table(NOWHERE, Pattern(NOWHERE, (name,))) for name in datasets]
     source: Source = tables[0] if len(tables) == 1 else Union(NOWHERE, tuple(tables), DATASET)
@@ -167,7 +190,7 @@ def _values(aggregation: RangeAggregation, fields: LabelFields) -> list[Named]:
     unwrap = next((stage for stage in aggregation.query.stages if isinstance(stage, Unwrap)), None)
     if unwrap is None:
         if function.startswith("bytes"):
-            return [Named(NOWHERE, VALUE, Call(NOWHERE, "sum", (Call(NOWHERE, "strlen", (_line(fields),)),)))]
+            return [Named(NOWHERE, VALUE, Call(NOWHERE, "sum", (Call(NOWHERE, "string_size", (_line(fields),)),)))]
         return [Named(NOWHERE, VALUE, Call(NOWHERE, "count", ()))]
     number = _number(unwrap.label, aggregation.query, fields)
     one_argument = {
@@ -263,6 +286,10 @@ def _label(label: str, query: LogQuery, fields: LabelFields, *, only_if_there: b
     if not kinds or fields.line is None:
         return _constant("string", "")
     line = _text(fields.line)
+    if label == ERROR and "json" in kinds:
+        kind = Call(NOWHERE, "gettype", (Call(NOWHERE, "parse_json", (line,)),))
+        is_read = Binary(NOWHERE, "==", kind, _constant("string", "dictionary"))
+        return Call(NOWHERE, "iff", (is_read, _constant("string", ""), _constant("string", JSON_ERROR)))
     if kinds[-1] == "json":
         found = _of_json(Call(NOWHERE, "parse_json", (line,)), label)
     else:

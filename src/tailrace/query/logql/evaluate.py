@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tailrace.query.logql.compile import SPLITTABLE
 from tailrace.query.logql.parser import NS_PER_S, LogqlError
-from tailrace.query.logql.tree import Arithmetic, Metric, RangeAggregation, VectorAggregation
+from tailrace.query.logql.tree import Arithmetic, Metric, RangeAggregation, Vector, VectorAggregation
 
 MAX_POINTS = 11_000  # of a series, as in Loki
 MAX_PARTS = 200_000  # of time, that ranges are put together from
@@ -82,6 +82,8 @@ def evaluate(metric: Metric, times: EvaluationTimes, sample: Sample) -> SeriesSe
         return _ranges(metric, times, sample)
     if isinstance(metric, VectorAggregation):
         return _aggregated(metric, evaluate(metric.of, times, sample))
+    if isinstance(metric, Vector):
+        return {(): dict.fromkeys(range(times.count), metric.value)}
     return _computed(metric, evaluate(metric.of, times, sample))
 
 

@@ -9,6 +9,7 @@ from tailrace.query.logql.tree import Extraction, Labels, LineFormat, Stage, Unw
 
 _LOGFMT = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
 _ESCAPED = re.compile(r"\\(.)")
+ERROR, JSON_ERROR = "__error__", "JSONParserErr"  # the label of a line that `json` cannot read
 MAX_DEPTH = 20  # of JSON that is flattened
 
 
@@ -44,13 +45,15 @@ def processed(line: str, labels: Mapping[str, str], stages: Sequence[Stage]) -> 
 
 
 def _json(line: str) -> dict[str, str]:
-    """Return the scalar values of a line of JSON, by their keys joined by _; nothing of what is no object."""
+    """Return the scalar values of a line of JSON, by their keys joined by _; an error of what is no object."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        return {"__error__": "JSONParserErr"}
+        value = None
+    if not isinstance(value, dict):
+        return {ERROR: JSON_ERROR}
     found: dict[str, str] = {}
-    waiting: list[tuple[str, object, int]] = [("", value, 0)] if isinstance(value, dict) else []
+    waiting: list[tuple[str, object, int]] = [("", value, 0)]
     while waiting:
         prefix, each, depth = waiting.pop()
         if isinstance(each, dict) and depth < MAX_DEPTH:

@@ -24,6 +24,7 @@ from tailrace.query.logql.tree import (
     RangeAggregation,
     Stage,
     Unwrap,
+    Vector,
     VectorAggregation,
 )
 
@@ -33,6 +34,7 @@ UNWRAPPED_FUNCTIONS = frozenset({
     "stddev_over_time", "rate",
 })  # fmt: skip
 VECTOR_FUNCTIONS = frozenset({"sum", "avg", "min", "max", "count", "topk", "bottomk"})
+VECTOR = "vector"
 MAX_DEPTH = 50  # of what is in brackets
 MAX_LENGTH = 16_384  # characters of a query
 NS_PER_S = 1_000_000_000
@@ -174,6 +176,8 @@ class _Parser:
 
     def _joined(self, operator: str, left: Metric | float, right: Metric | float) -> Metric:
         sign = cast("ArithmeticOperator", operator)
+        if isinstance(left, Vector) and isinstance(right, Vector):  # by which Grafana asks whether a Loki is there
+            right = right.value
         if isinstance(right, float) and not isinstance(left, float):
             return Arithmetic(sign, left, right)
         if isinstance(left, float) and not isinstance(right, float):
@@ -205,7 +209,9 @@ class _Parser:
             return self._vector_aggregation(name)
         if name in RANGE_FUNCTIONS | UNWRAPPED_FUNCTIONS:
             return self._range_aggregation(name, at)
-        known = ", ".join(sorted(RANGE_FUNCTIONS | UNWRAPPED_FUNCTIONS | VECTOR_FUNCTIONS))
+        if name == VECTOR:
+            return self._vector()
+        known = ", ".join(sorted(RANGE_FUNCTIONS | UNWRAPPED_FUNCTIONS | VECTOR_FUNCTIONS | {VECTOR}))
         return self._refuse(f"{name} is not supported; there are {known}", at)
 
     def _vector_aggregation(self, name: str) -> VectorAggregation:
@@ -218,6 +224,13 @@ class _Parser:
         of = self._sum()
         self._expect(")")
         return VectorAggregation(name, of, (self._grouping() if by is None else by) or (), count)
+
+    def _vector(self) -> Vector:
+        self._expect("(")
+        value = -1.0 if self._accept("-") else 1.0
+        value *= float(self._take("number", "a number"))
+        self._expect(")")
+        return Vector(value)
 
     def _grouping(self) -> tuple[str, ...] | None:
         if self._is("without"):

@@ -105,4 +105,10 @@ class Arithmetic(Struct, frozen=True):
     reversed: bool = False  # the number is on the left
 
 
-Metric = RangeAggregation | VectorAggregation | Arithmetic
+class Vector(Struct, frozen=True):
+    """`vector(2)`: one series without labels, with that number at each time."""
+
+    value: float
+
+
+Metric = RangeAggregation | VectorAggregation | Arithmetic | Vector
