@@ -90,7 +90,7 @@ fuzz: $(INSTALLED_DEV)
 	PYTHONPATH=src:tests $(BIN)/python tests/native/fuzz/run.py
 
 # For Linux with glibc and with musl and for macOS, x86-64 and arm64; and the source.
-wheels: .venv/.zig
+wheels: .venv/.zig $(INSTALLED)
 	rm -rf dist
 	$(BIN)/python hatch_build.py wheels dist
 	$(BIN)/python -m hatchling build --target sdist
