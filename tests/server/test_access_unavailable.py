@@ -28,7 +28,9 @@ def test_a_request_whose_credential_cannot_be_looked_up_is_503(
         file = tmp_path / "shared.db"
         async with serving(tmp_path, database_url=f"sqlite:///{file}") as served:
             with sqlite3.connect(file) as connection:
-                connection.execute("DROP TABLE changes")
+                tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+                for (name,) in tables:
+                    connection.execute(f'DROP TABLE "{name}"')
             del served.client.headers["Authorization"]
             return await served.client.post(path, json=[{"a": 1}], headers=headers)
 

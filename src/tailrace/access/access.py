@@ -3,7 +3,8 @@
 import hmac
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -143,9 +144,10 @@ class Access:
         self._check_invalidation()
         grant = self._keys_by_id.get(key_id)
         if grant is None:
-            grant = self._invalidation.read(
-                lambda connection: self._read_key(connection, key_id), partial(self._cache_key, key_id)
-            )
+            with _answering():
+                grant = self._invalidation.read(
+                    lambda connection: self._read_key(connection, key_id), partial(self._cache_key, key_id)
+                )
         if self._clock() >= grant.expires_s:
             raise Unauthorized("the key has expired")
         return self._require_own_dataset(grant)
@@ -172,9 +174,11 @@ class Access:
         digest = hash_of(secret)
         credential = self._credentials.get(digest)
         if credential is None and digest not in self._unknown:
-            credential = self._invalidation.read(
-                lambda connection: self._read_credential(connection, digest), partial(self._cache_credential, digest)
-            )
+            with _answering():
+                credential = self._invalidation.read(
+                    lambda connection: self._read_credential(connection, digest),
+                    partial(self._cache_credential, digest),
+                )
         if credential is None or not hmac.compare_digest(credential.hash, digest):
             raise Unauthorized(f"the {what} is not valid")
         self._invalidation.put(generation, partial(self._cache_secret, secret, credential))
@@ -254,11 +258,8 @@ class Access:
 
     def _check_invalidation(self) -> None:
         """Empty the caches if another server changed the database. Raise AccessUnavailable."""
-        try:
+        with _answering():
             self._invalidation.check()
-        except (SQLAlchemyError, StorageUnavailable, DiskFull) as error:
-            logger.exception("The database does not answer")
-            raise AccessUnavailable("the database of users and tokens does not answer; try again later") from error
 
     def _clear(self) -> None:
         self._credentials.clear()
@@ -267,6 +268,16 @@ class Access:
         self._keys_by_id.clear()
         self._browser_sessions.clear()
         self._organisation_ids = None
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Raise AccessUnavailable where the database does not answer what is asked for in the block."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageUnavailable, DiskFull) as error:
+        logger.exception("The database does not answer")
+        raise AccessUnavailable("the database of users and tokens does not answer; try again later") from error
 
 
 def _token_grants(connection: Connection, token: Row[Any], owner_of: OwnerOf) -> dict[str, Grant]:
