@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from tailrace.access.access import Access
     from tailrace.access.audit import Actor, AuditEntry, AuditResource, is_audit
     from tailrace.access.browser_sessions import SignIn
+    from tailrace.access.budget import Budget
+    from tailrace.access.budgets import BudgetSpent, BudgetState, Usage
     from tailrace.access.capabilities import (
         FIRST_ORGANISATION,
         Capabilities,
@@ -40,6 +42,9 @@ __all__ = [
     "Actor",
     "AuditEntry",
     "AuditResource",
+    "Budget",
+    "BudgetSpent",
+    "BudgetState",
     "Capabilities",
     "CustomRole",
     "Grant",
@@ -55,6 +60,7 @@ __all__ = [
     "SignIn",
     "TokenRecord",
     "TokenSpec",
+    "Usage",
     "User",
     "UserGroup",
     "allows",

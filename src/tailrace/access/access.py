@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tailrace.access import bootstrap
 from tailrace.access.browser_sessions import BrowserSessionStore, read_session
+from tailrace.access.budget import stored_budget
+from tailrace.access.budgets import Budgets
 from tailrace.access.capabilities import Grant, OwnerOf, no_owner
 from tailrace.access.identities import IdentityStore
 from tailrace.access.key_store import KeyStore
@@ -76,6 +78,7 @@ class Access:
         self.organisations = OrganisationStore(database, self._invalidation, clock)
         self.rbac = Rbac(database, self._invalidation, clock)
         self.tokens = TokenStore(database, self._invalidation, clock, self.users)
+        self.budgets = Budgets(database, clock)
         self.keys = KeyStore(database, self._invalidation, clock, kinds)
         self.identities = IdentityStore(database, self._invalidation, clock)
         self.browser_sessions = BrowserSessionStore(database, self._invalidation, clock)
@@ -292,6 +295,7 @@ def _token_grants(connection: Connection, token: Row[Any], owner_of: OwnerOf) ->
             org=token.org_capabilities,
             owner_of=owner_of,
             default_dataset=token.default_dataset,
+            budget=stored_budget(token.budget),
             sender=token.lineage or token.id,
         )
         return {token.organisation: grant}

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from tailrace.access.audit import DATASET as AUDIT_DATASET
 from tailrace.access.audit import Actor, is_audit, is_refused
+from tailrace.access.budget import Budget
 from tailrace.events import BadRequest, DatasetNotFound, Forbidden
 
 Capabilities = dict[str, list[str]]  # actions by capability, such as {"ingest": ["create"]}
@@ -108,6 +109,7 @@ class Grant(Struct, frozen=True):
     views: dict[str, Capabilities] = {}  # by the name or the id of a view
     owner_of: OwnerOf = no_owner
     default_dataset: str = ""  # of what an API token sends where nothing else names a dataset
+    budget: Budget | None = None  # of its queries; None: they take what they like
     sender: str = ""  # whose requests are its: the user of a personal token, else what stays as it is regenerated
 
     @property

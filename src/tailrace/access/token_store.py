@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, null, select, true, update
 
+from tailrace.access.budget import checked_budget, stored_budget
 from tailrace.access.capabilities import (
     EVERY_DATASET,
     Capabilities,
@@ -50,6 +51,7 @@ class TokenSpec(Struct, frozen=True):
     expires_at: str | datetime | None = None
     description: str | None = ""
     default_dataset: str | None = ""
+    budget: Any = None  # as JSON has it; null and {} are none
 
 
 class _CheckedToken(Struct, frozen=True):
@@ -61,6 +63,7 @@ class _CheckedToken(Struct, frozen=True):
     datasets: Mapping[str, Capabilities]
     org: Capabilities
     default_dataset: str
+    budget: dict[str, Any] | None = None
     lineage: str = ""  # id of the token that this one stands for after it was regenerated
 
 
@@ -84,6 +87,7 @@ class TokenStore:
         description: str | None = "",
         *,
         default_dataset: str | None = "",
+        budget: Any = None,
         kind: Literal["api", "ingest"] = "api",
         actor: Grant,
     ) -> tuple[TokenRecord, str]:
@@ -96,7 +100,12 @@ class TokenStore:
         the token would allow more than `actor` may.
         """
         spec = TokenSpec(
-            name, dataset_capabilities, org_capabilities, description=description, default_dataset=default_dataset
+            name,
+            dataset_capabilities,
+            org_capabilities,
+            description=description,
+            default_dataset=default_dataset,
+            budget=budget,
         )
         new = _checked(spec, kind)
         require_all(actor, new.datasets, new.org)
@@ -129,9 +138,12 @@ class TokenStore:
         org_capabilities: GivenCapabilities | None = None,
         expires_at: str | datetime | None = None,
         default_dataset: str | None = None,
+        budget: Any = None,
         actor: Grant,
     ) -> TokenRecord:
-        """Change an API token, from its next use on. None leaves a value as it is, "" is no default dataset.
+        """Change an API token, from its next use on. None leaves a value as it is.
+
+        "" is no default dataset, {} no budget.
 
         Raise NotFound, BadRequest for a bad value, for a default dataset that the token may then not ingest into, and
         for a basic token (one that only ingests), of which only the default dataset can change; Forbidden when the
@@ -149,6 +161,8 @@ class TokenStore:
         if expires_at is not None:
             expiry = checked_expiry(expires_at, self._clock())
             values["expires_at"] = rfc3339(expiry) if expiry else None
+        if budget is not None:
+            values["budget"] = checked_budget(budget)
         with self._invalidation.changing() as connection:
             row = _found_token(connection, token_id, actor.organisation)
             if _is_basic(row) and (values or default_dataset is None):
@@ -196,6 +210,7 @@ class TokenStore:
                 row.dataset_capabilities,
                 row.org_capabilities,
                 row.default_dataset,
+                row.budget,
             )
             new = replace(new, lineage=row.lineage or row.id)
             require_all(actor, new.datasets, new.org)
@@ -224,6 +239,7 @@ class TokenStore:
             datasets=new.datasets,
             org=new.org,
             default_dataset=new.default_dataset,
+            budget=new.budget,
             lineage=new.lineage,
         )
         return token_id, secret
@@ -306,6 +322,7 @@ def insert_token(
     datasets: Mapping[str, Capabilities] | None = None,
     org: Capabilities | None = None,
     default_dataset: str = "",
+    budget: Mapping[str, Any] | None = None,
     lineage: str = "",
 ) -> str:
     """Insert a row of a token, of which only the hash of the secret is stored; return its id."""
@@ -324,6 +341,7 @@ def insert_token(
             org_capabilities=org or {},
             organisation=organisation,
             default_dataset=default_dataset,
+            budget=null() if budget is None else budget,
             lineage=lineage,
         )
     )
@@ -361,7 +379,8 @@ def _checked(given: TokenSpec, kind: Literal["api", "ingest"] = "api") -> _Check
     org = checked_org_capabilities(given.org_capabilities)
     name, description = checked_name(given.name, "token"), checked_description(given.description or "", "token")
     _require_some(datasets, org)
-    return _CheckedToken(kind, name, description, datasets, org, given.default_dataset or "")
+    budget = checked_budget(given.budget)
+    return _CheckedToken(kind, name, description, datasets, org, given.default_dataset or "", budget)
 
 
 def _require_some(datasets: Mapping[str, Capabilities], org: Capabilities) -> None:
@@ -401,4 +420,5 @@ def _record(row: Row[Any]) -> TokenRecord:
         org_capabilities=row.org_capabilities,
         saml_authenticated=False,
         default_dataset=row.default_dataset,
+        budget=stored_budget(row.budget),
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from tailrace.access.budget import Budget
 from tailrace.access.capabilities import Capabilities
 from tailrace.events import BadRequest
 from tailrace.events.times import EXAMPLE, given_time
@@ -23,7 +24,7 @@ OF_USERS: tuple[TokenKind, ...] = ("personal", "session")  # which are for all o
 class TokenRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
     """A token as Axiom's `/v2/tokens` shows it; encoded as JSON it is that object, without the secret.
 
-    A default dataset is shown where there is one, for axiom-go refuses members that it does not know.
+    A default dataset and a budget are shown where there is one, for axiom-go refuses members that it does not know.
     """
 
     id: str
@@ -34,6 +35,7 @@ class TokenRecord(Struct, frozen=True, rename="camel", omit_defaults=True):
     org_capabilities: Capabilities
     saml_authenticated: bool
     default_dataset: str = ""
+    budget: Budget | None = None
 
 
 class PersonalToken(Struct, frozen=True, rename="camel"):

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from tailrace.access import Grant, require_own, require_query
+from tailrace.access import Grant, Usage, require_own, require_query
 from tailrace.api import execution, views
 from tailrace.api.errors import Error, error_body
 from tailrace.api.media import JSON, PLAIN, TABLES, accepted, answered, begun
@@ -124,7 +124,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
         headers[HISTORY_HEADER] = await asyncio.to_thread(
             services.saved_queries.save, kind, saved, dataset=dataset, who=grant.user_id
         )
-    return answered(content, headers)
+    return answered(execution.counted(services, grant, content), headers)
 
 
 async def query_edge(request: Request, services: Services, grant: Grant) -> Response:
@@ -287,7 +287,7 @@ def run(
     check = partial(require_query, grant)
     answers_of = "" if is_fresh else msgspec.json.encode([grant.organisation, grant.token_id]).decode()
     whole = with_definitions(msgspec.structs.replace(apl_request, answers_of=answers_of), services, grant)
-    return run_apl(
+    result = run_apl(
         services.lake,
         services.engine,
         whole,
@@ -295,6 +295,8 @@ def run(
         check_organisation=partial(require_own, grant),
         interrupt=interrupt,
     )
+    services.access.budgets.spend(grant, Usage(rows=result.tables[0].rows.num_rows))
+    return result
 
 
 def _messages_header(messages: Sequence[QueryMessage]) -> str:

@@ -1,13 +1,15 @@
 """Execution of queries in threads; a query is stopped when its client disconnects."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from tailrace.access import Grant
+from tailrace.access import Grant, Usage
 from tailrace.api.services import Services
 from tailrace.events import Overloaded
 from tailrace.query import Interrupt
@@ -20,7 +22,7 @@ RETRY_AFTER_S = 5
 async def run(request: Request, services: Services, grant: Grant, work: Callable[[Interrupt], T]) -> T:
     """Run `work` in a thread and return its result; raise ClientDisconnect when the client disconnects before.
 
-    The time limit of the query begins with this call, and includes the wait for a thread.
+    The time limit of the query begins with this call, and includes the wait for a thread. Raise BudgetSpent.
     """
     async with disconnection(request) as gone:
         return await run_until(services, grant, work, gone)
@@ -38,6 +40,9 @@ async def run_until(
 
     Work that is not `is_limited` may take any time once a thread runs it; each of its queries has the time limit.
     """
+    if grant.budget is not None:
+        await asyncio.to_thread(services.access.budgets.check, grant)
+        work = partial(_spending, services, grant, work)
     timeout_s = services.engine.limits.timeout_s
     interrupt = Interrupt(timeout_s if is_limited else None)
     with services.query_limiter.acquire(grant.token_id):
@@ -80,6 +85,34 @@ async def disconnection(request: Request) -> AsyncIterator["asyncio.Future[None]
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def counted(services: Services, grant: Grant, content: bytes | Iterator[bytes]) -> bytes | Iterator[bytes]:
+    """Return an answer of `run`; the bytes of one that is made part by part count within the budget of the token."""
+    return content if isinstance(content, bytes) or grant.budget is None else _counted(services, grant, content)
+
+
+def _counted(services: Services, grant: Grant, parts: Iterator[bytes]) -> Iterator[bytes]:
+    size_bytes = 0
+    try:
+        for part in parts:
+            size_bytes += len(part)
+            yield part
+    finally:
+        services.access.budgets.spend(grant, Usage(bytes=size_bytes))
+
+
+def _spending(services: Services, grant: Grant, work: Callable[[Interrupt], T], interrupt: Interrupt) -> T:
+    """Run work, and count its time, and the size of what it returns as bytes, within the budget of its token."""
+    began_s = time.monotonic()
+    size_bytes = 0
+    try:
+        result = work(interrupt)
+        parts = result if isinstance(result, tuple) else (result,)
+        size_bytes = sum(len(part) for part in parts if isinstance(part, bytes))
+        return result
+    finally:
+        services.access.budgets.spend(grant, Usage(bytes=size_bytes, seconds=time.monotonic() - began_s))
 
 
 def _forget(running: "asyncio.Future[T]") -> None:

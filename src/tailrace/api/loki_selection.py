@@ -1,18 +1,20 @@
 """What Loki's query API asks of datasets: which ones a selector is over, their events as labels, errors as Loki's."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, may_query, require_query
+from tailrace.access import Grant, Usage, may_query, require_query
 from tailrace.api import apl
 from tailrace.api.loki_parameters import Parameters, parameters_of
-from tailrace.api.services import Handler, Services, json_response
+from tailrace.api.services import Handler, Services
 from tailrace.api.statistics import fields_of
 from tailrace.events import BadRequest, TailraceError
 from tailrace.events.outcome import outcome_of
@@ -87,7 +89,10 @@ def answering(*, enveloped: bool = True) -> Callable[[Answer], Handler]:
             except TailraceError as error:
                 outcome_of(request.scope).refuse(error)
                 return Response(error.message + "\n", error.status, media_type="text/plain")
-            return json_response({"status": "success", "data": data} if enveloped else data)
+            content = msgspec.json.encode({"status": "success", "data": data} if enveloped else data)
+            if grant.budget is not None:
+                await asyncio.to_thread(services.access.budgets.spend, grant, Usage(bytes=len(content)))
+            return Response(content, media_type="application/json")
 
         return handle
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Grant, require_own, require_query
+from tailrace.access import Grant, Usage, require_own, require_query
 from tailrace.api import apl, execution
 from tailrace.api.media import FORMATS, JSON, TABLES, accepted, answered, begun
 from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
@@ -43,10 +43,11 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
             check_organisation=partial(require_own, grant),
             interrupt=interrupt,
         )
+        services.access.budgets.spend(grant, Usage(rows=result.table.num_rows))
         return begun(FORMATS[media_type](result))
 
     content = await execution.run(request, services, grant, work)
-    return answered(content, {"content-type": media_type})
+    return answered(execution.counted(services, grant, content), {"content-type": media_type})
 
 
 ROUTES = (

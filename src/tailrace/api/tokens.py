@@ -1,13 +1,14 @@
 """Tokens over HTTP: API tokens, legacy ingest tokens, and personal tokens."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tailrace.access import Capabilities, Grant, PersonalToken, TokenRecord, TokenSpec
+from tailrace.access import Budget, BudgetState, Capabilities, Grant, PersonalToken, TokenRecord, TokenSpec
 from tailrace.api.audit import note
 from tailrace.api.route import ANY_TOKEN, ApiRoute, AuditAction, Permission, under
 from tailrace.api.services import Services, json_response, no_content, read_json
@@ -24,10 +25,14 @@ class NewToken(Struct, rename="camel"):
     org_capabilities: dict[str, list[str] | None] | None = None
     view_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
     default_dataset: str | None = None  # of what it sends where nothing else names a dataset; not Axiom's
+    budget: Budget | None = None  # of its queries; not Axiom's
 
 
 class TokenChange(Struct, rename="camel"):
-    """A change of an API token; null leaves a member as it is, "" leaves it without a default dataset."""
+    """A change of an API token; null leaves a member as it is.
+
+    "" leaves it without a default dataset, {} without a budget.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -35,6 +40,7 @@ class TokenChange(Struct, rename="camel"):
     dataset_capabilities: dict[str, dict[str, list[str] | None] | None] | None = None
     org_capabilities: dict[str, list[str] | None] | None = None
     default_dataset: str | None = None
+    budget: Budget | None = None
 
 
 class Regeneration(Struct, rename="camel"):
@@ -49,7 +55,7 @@ class Regeneration(Struct, rename="camel"):
 
 
 class CreatedToken(Struct, rename="camel", omit_defaults=True):
-    """A new token with its secret, which is not stored; with a default dataset where it has one."""
+    """A new token with its secret, which is not stored; with a default dataset and a budget where it has one."""
 
     id: str
     name: str
@@ -60,6 +66,7 @@ class CreatedToken(Struct, rename="camel", omit_defaults=True):
     saml_authenticated: bool
     token: str
     default_dataset: str = ""
+    budget: Budget | None = None
 
 
 class NewIngestToken(Struct):
@@ -116,6 +123,7 @@ async def create_token(request: Request, services: Services, grant: Grant) -> Re
         body.expires_at,
         body.description,
         default_dataset=body.default_dataset,
+        budget=_given_budget(body.budget),
         actor=grant,
     )
     _note_default(request, body.default_dataset)
@@ -140,6 +148,7 @@ async def update_token(request: Request, services: Services, grant: Grant) -> Re
         org_capabilities=body.org_capabilities,
         expires_at=body.expires_at,
         default_dataset=body.default_dataset,
+        budget=_given_budget(body.budget),
         actor=grant,
     )
     _note_default(request, body.default_dataset)
@@ -169,6 +178,7 @@ async def regenerate_token(request: Request, services: Services, grant: Grant) -
             new.expires_at,
             new.description,
             new.default_dataset,
+            _given_budget(new.budget),
         ),
         actor=grant,
     )
@@ -265,6 +275,15 @@ def _refuse_views(body: NewToken) -> None:
         raise BadRequest("viewCapabilities are for roles: name the view in datasetCapabilities, with query: [read]")
 
 
+def _given_budget(budget: Budget | None) -> dict[str, Any] | None:
+    return None if budget is None else msgspec.to_builtins(budget)
+
+
+async def budget(request: Request, services: Services, grant: Grant) -> Response:
+    """Return the budget of the token of the request, and what of it is left today."""
+    return json_response(await asyncio.to_thread(services.access.budgets.state, grant))
+
+
 def _note_default(request: Request, default_dataset: str | None) -> None:
     if default_dataset is not None:
         note(request, default_dataset=default_dataset)
@@ -286,6 +305,7 @@ def _ingest_token(record: TokenRecord, secret: str = "") -> IngestToken:
 _EXAMPLE = {"name": "laptop"}
 
 ROUTES = (
+    ApiRoute("GET", "/tailrace/v1/budget", budget, ANY_TOKEN, answer=BudgetState),
     ApiRoute("GET", "/v2/tokens", list_tokens, Permission("apiTokens", "read"), answer=list[TokenRecord]),
     ApiRoute(
         "POST",

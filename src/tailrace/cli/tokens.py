@@ -39,6 +39,10 @@ DefaultDatasetOption = Annotated[
     str,
     typer.Option("--default-dataset", metavar="DATASET", help="Dataset of what it sends where nothing else names one."),
 ]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(min=0, metavar="N", help="Most of that that its queries may take a day, of answers or of time."),
+]
 _DURATION = re.compile(r"\s*-?[\d.]+\s*[a-z]*\s*")
 
 
@@ -127,6 +131,9 @@ def create(
     ] = None,
     description: Annotated[str, typer.Option("--description", help="What it is for.")] = "",
     default_dataset: DefaultDatasetOption = "",
+    rows_per_day: BudgetOption = None,
+    bytes_per_day: BudgetOption = None,
+    seconds_per_day: BudgetOption = None,
     *,
     server: ServerChoice,
 ) -> None:
@@ -140,6 +147,8 @@ def create(
       tailrace token create app --dataset web:ingest --dataset audit:query --expires 90d
 
       tailrace token create grafana --role viewer
+
+      tailrace token create agent --dataset web:query --rows-per-day 100000 --seconds-per-day 600
     """
     if not (dataset or org or role):
         raise typer.BadParameter("say what it may do: --dataset web:ingest, --role viewer, --org monitors:read")
@@ -155,6 +164,11 @@ def create(
         "orgCapabilities": organisation,
         "expiresAt": end or NO_EXPIRY,
         "defaultDataset": default_dataset,
+        "budget": {
+            "rowsPerDay": rows_per_day,
+            "bytesPerDay": bytes_per_day,
+            "secondsPerDay": seconds_per_day,
+        },
     }
     with server.connect() as client:
         with options({"expiresAt": "--expires", "defaultDataset": "--default-dataset"}):

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -127,6 +128,16 @@ tokens = Table(
     Column("organisation", String(128)),  # null for a personal token, which is for all of its user's
     Column("default_dataset", String(MAX_DATASET_NAME_LENGTH), nullable=False, server_default=""),  # "" for none
     Column("lineage", String(64), nullable=False, server_default=""),  # id of its first token, "" for itself
+    Column("budget", JSON),  # null for none
+)
+token_usage = Table(
+    "token_usage",
+    metadata,
+    Column("token", String(64), primary_key=True),  # id of its first token
+    Column("day", String(10), nullable=False),  # of the use, UTC
+    Column("rows", Float, nullable=False),
+    Column("bytes", Float, nullable=False),
+    Column("seconds", Float, nullable=False),
 )
 keys = Table(
     "keys",
