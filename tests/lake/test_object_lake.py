@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from bench.fleet_costs import COMMIT_REQUESTS, MERGE_REQUESTS
 from support.events import FIRST_TIME_NS, batch
 from support.s3 import Fault, Proxy, S3Server
 from support.waiting import wait_until
@@ -322,3 +323,25 @@ def test_another_engine_may_append(place: Place) -> None:
 
     assert lake.commit_failures == 0
     assert seen(lake) == read_elsewhere(place.url) == [1, 2, 100]
+
+
+def test_a_commit_and_a_merge_ask_the_store_as_little_as_the_bench_of_costs_says(place: Place) -> None:
+    lake = place.lake()
+    lake.create("d")
+    place.put(lake, 1)
+    lake.commit_now("d")  # the first one stores the fields, too
+
+    def counted(work: Callable[[], object]) -> dict[str, int]:
+        place.proxy.reset()
+        work()
+        methods = [method for method, _ in place.proxy.requests]
+        return {method: methods.count(method) for method in sorted(set(methods))}
+
+    place.put(lake, 2)
+    commit = counted(lambda: lake.commit_now("d"))
+    place.put(lake, 3)
+    assert counted(lambda: lake.commit_now("d")) == commit
+    merge = counted(lambda: lake.compact("d"))
+
+    assert commit == COMMIT_REQUESTS
+    assert merge == MERGE_REQUESTS
