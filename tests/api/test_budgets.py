@@ -53,3 +53,16 @@ def test_queries_are_refused_once_it_is_spent(server: "Server", dataset: str) ->
     assert ask(server, like["token"], "/tailrace/v1/budget").json()["left"] == {}
     wrong = server.client.post("/v2/tokens", json={**spec, "budget": {"rows": 5}})
     assert (wrong.status_code, "rows" in wrong.json()["message"]) == (400, True)
+
+
+def test_an_answer_that_is_made_part_by_part_counts_whole(server: "Server", dataset: str) -> None:
+    assert server.ingest(dataset, [{"text": "x" * 1000} for _ in range(1000)]).status_code == 200
+    spec = {"name": "n", "datasetCapabilities": {dataset: {"query": ["read"]}}, "budget": {"bytesPerDay": 1e9}}
+    token = server.client.post("/v2/tokens", json=spec).json()["token"]
+    headers = {"Authorization": f"Bearer {token}", "Accept": "text/csv"}
+    body = {"sql": f'SELECT text FROM "{dataset}"'}
+
+    content = http.request("POST", f"{server.url}/tailrace/v1/sql", headers=headers, json=body).content
+
+    assert len(content) > 1_000_000
+    assert ask(server, token, "/tailrace/v1/budget").json()["used"]["bytes"] == len(content)

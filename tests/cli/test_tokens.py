@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tailrace.cli.tokens import parse_expiry, parse_rights
+from tailrace.cli.tokens import parse_budget, parse_expiry, parse_rights
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,10 @@ def test_an_expiry_is_a_time_or_a_duration_from_now() -> None:
     for text, words in (("90x", "no duration"), ("99999999999d", "no duration"), ("2031", "no unit"), ("1.5", "unit")):
         with pytest.raises(ValueError, match=words):
             parse_expiry(text, now)
+
+
+def test_a_budget_is_of_rows_bytes_and_seconds() -> None:
+    assert parse_budget(["rows:100000", "seconds:1.5"]) == {"rowsPerDay": 100_000, "secondsPerDay": 1.5}
+    for text in ("rows", "rows:", "rows:-1", "rows:x", "days:1", ""):
+        with pytest.raises(ValueError, match="is no budget: it is like rows:100000"):
+            parse_budget([text])

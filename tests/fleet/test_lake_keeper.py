@@ -35,7 +35,6 @@ class Node:
     """A lake node without a server."""
 
     def __init__(self, database: Database, stores: SharedStores, name: str) -> None:
-        self.keeper: LakeKeeper
         self.lake: SharedLake = stores.lake(owns=lambda name: self.keeper.has(name))
         self.positions = LogPositions(database, name)
         self.keeper = LakeKeeper(self.lake, self.positions)

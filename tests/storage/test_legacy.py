@@ -44,8 +44,8 @@ def as_then(name: str, found: list[Any]) -> list[Any]:
     """Return the rows of a table without the columns that version 0.1 did not have, which are empty."""
     if name != "tokens":
         return found
-    assert {row[-2:] for row in found} == {("", "")}  # the default dataset, the lineage
-    return [row[:-2] for row in found]
+    assert {row[-3:] for row in found} == {("", "", None)}  # the default dataset, the lineage, the budget
+    return [row[:-3] for row in found]
 
 
 def content(database: Database) -> dict[str, list[dict[str, Any]]]:
@@ -123,7 +123,7 @@ def test_every_row_is_in_the_one_database_as_it_was_stored(data: Path) -> None:
     without_number = {"former_map_fields", "field_notes"}  # then
     assert {name: as_then(name, found[name]) for name in access} == access
     assert {name: [row[1:] if name in without_number else row for row in found[name]] for name in saved} == saved
-    for later in ("browser_sessions", "identities", "nodes", "leases", "log_positions"):
+    for later in ("browser_sessions", "identities", "nodes", "leases", "log_positions", "token_usage"):
         assert found.pop(later) == []  # there were none then
     assert found.keys() == access.keys() | saved.keys()
     assert min(len(each) for name, each in found.items()) > 0

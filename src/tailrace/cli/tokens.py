@@ -35,13 +35,27 @@ OrganisationRightsOption = Annotated[
         "--org", metavar="CAPABILITY[:ACTIONS]", help="Right on the organisation, as dashboards:read. Repeatable."
     ),
 ]
+DatasetRightsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dataset",
+        autocompletion=dataset_names,
+        metavar="DATASET[:RIGHTS]",
+        help="Dataset (* for every one) and rights: ingest, query (both when left out), trim, vacuum, data (to "
+        "delete events). Repeatable.",
+    ),
+]
 DefaultDatasetOption = Annotated[
     str,
     typer.Option("--default-dataset", metavar="DATASET", help="Dataset of what it sends where nothing else names one."),
 ]
 BudgetOption = Annotated[
-    float | None,
-    typer.Option(min=0, metavar="N", help="Most of that that its queries may take a day, of answers or of time."),
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="WHAT:AMOUNT",
+        help="What its queries may take a day: rows or bytes of answers, seconds of time. Repeatable.",
+    ),
 ]
 _DURATION = re.compile(r"\s*-?[\d.]+\s*[a-z]*\s*")
 
@@ -112,16 +126,7 @@ def parse_expiry(text: str, now: datetime) -> str:
 @server_command
 def create(
     name: Annotated[str, typer.Argument(help="Name of the token.")],
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--dataset",
-            autocompletion=dataset_names,
-            metavar="DATASET[:RIGHTS]",
-            help="Dataset (* for every one) and rights: ingest, query (both when left out), trim, vacuum, data (to "
-            "delete events). Repeatable.",
-        ),
-    ] = None,
+    dataset: DatasetRightsOption = None,
     role: Annotated[
         TokenRole | None, typer.Option("--role", help="A usual set of rights on every dataset and the organisation.")
     ] = None,
@@ -131,9 +136,7 @@ def create(
     ] = None,
     description: Annotated[str, typer.Option("--description", help="What it is for.")] = "",
     default_dataset: DefaultDatasetOption = "",
-    rows_per_day: BudgetOption = None,
-    bytes_per_day: BudgetOption = None,
-    seconds_per_day: BudgetOption = None,
+    budget: BudgetOption = None,
     *,
     server: ServerChoice,
 ) -> None:
@@ -148,13 +151,14 @@ def create(
 
       tailrace token create grafana --role viewer
 
-      tailrace token create agent --dataset web:query --rows-per-day 100000 --seconds-per-day 600
+      tailrace token create agent --dataset web:query --budget rows:100000 --budget seconds:600
     """
     if not (dataset or org or role):
         raise typer.BadParameter("say what it may do: --dataset web:ingest, --role viewer, --org monitors:read")
     try:
         capabilities, organisation = _rights(role, dataset or (), org or ())
         end = parse_expiry(expires, datetime.now(UTC)) if expires else None
+        per_day = parse_budget(budget or ())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     body = {
@@ -164,11 +168,7 @@ def create(
         "orgCapabilities": organisation,
         "expiresAt": end or NO_EXPIRY,
         "defaultDataset": default_dataset,
-        "budget": {
-            "rowsPerDay": rows_per_day,
-            "bytesPerDay": bytes_per_day,
-            "secondsPerDay": seconds_per_day,
-        },
+        "budget": per_day,
     }
     with server.connect() as client:
         with options({"expiresAt": "--expires", "defaultDataset": "--default-dataset"}):
@@ -177,6 +177,17 @@ def create(
             print(f"tailrace: warning: {line}", file=sys.stderr)
     print(f"token {made['name']} ({made['id']}): keep the secret, it is shown only now", file=sys.stderr)
     print(made["token"])
+
+
+def parse_budget(texts: Iterable[str]) -> dict[str, float]:
+    """Return what a token may take a day, as the API has it, of texts such as rows:100000; raise ValueError."""
+    found = {}
+    for text in texts:
+        what, _, amount = text.partition(":")
+        if what not in ("rows", "bytes", "seconds") or not re.fullmatch(r"\d+(\.\d+)?", amount):
+            raise ValueError(f"{text!r} is no budget: it is like rows:100000, bytes:1000000 or seconds:600")
+        found[f"{what}PerDay"] = float(amount)
+    return found
 
 
 def _rights(
