@@ -35,6 +35,7 @@ class Node:
     """A lake node without a server."""
 
     def __init__(self, database: Database, stores: SharedStores, name: str) -> None:
+        self.keeper: LakeKeeper  # which the lake asks
         self.lake: SharedLake = stores.lake(owns=lambda name: self.keeper.has(name))
         self.positions = LogPositions(database, name)
         self.keeper = LakeKeeper(self.lake, self.positions)
