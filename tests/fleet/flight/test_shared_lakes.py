@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 from support.flight import CACHE_BYTES, CREDENTIALS, HOST, StatedOwners
 from support.object_stores import hurried
-from support.shared_lakes import SharedStores, shared_stores, values_of
+from support.shared_lakes import BY_HAND, SharedStores, shared_stores, values_of
 from support.waiting import wait_until
 
 from tailrace.events import Batch, DatasetNotFound
 from tailrace.fleet.flight.credentials import Peer
+from tailrace.fleet.flight.errors import OwnerUnavailable
 from tailrace.fleet.flight.remote_lake import RemoteLake
 from tailrace.fleet.flight.server import LakeServer
 from tailrace.fleet.flight.tails import MOVED, RemoteTails, TailFeeds
 from tailrace.lake.hashes import damage
 from tailrace.lake.object_catalog import ObjectCatalog
+from tailrace.lake.unowned import UnownedDatasets
 from tailrace.query import AplRequest, DuckDB, HoldingEngine, QueryLimits, run_apl
 from tailrace.storage.file_cache import FileCache
 
@@ -60,7 +62,8 @@ class QueryNode:
         store = stores.tables()
         self.cache = FileCache(stores.directory / "query-cache", store, CACHE_BYTES, damage)
         self.catalog = ObjectCatalog(store, self.cache)
-        self.lake = RemoteLake(owners, CREDENTIALS, self.catalog, cache_bytes=CACHE_BYTES)
+        self.unowned = UnownedDatasets(self.catalog, stores.logs, BY_HAND)
+        self.lake = RemoteLake(owners, CREDENTIALS, self.catalog, ownerless=self.unowned, cache_bytes=CACHE_BYTES)
         assert self.lake.start(TIMEOUT_S)
 
     def values(self) -> list[int]:
@@ -68,6 +71,7 @@ class QueryNode:
 
     def close(self) -> None:
         self.lake.close()
+        self.unowned.close()
         self.cache.close()
 
 
@@ -95,6 +99,7 @@ def query(stores: SharedStores, owners: StatedOwners) -> Iterator[QueryNode]:
 def move(source: SharedNode, target: SharedNode, owners: StatedOwners) -> None:
     """Have the second node hold the dataset, as its lease would."""
     source.held.discard("d")  # first: what is being given answers no more
+    source.feeds.forget(["d"])
     source.lake.give(["d"])
     target.held.add("d")
     owners.of["d"] = target.peer
@@ -116,6 +121,32 @@ def test_files_are_read_through_the_query_nodes_cache(stores: SharedStores, quer
             assert (query.cache.misses, query.cache.hits >= hits) == (1, True)
     finally:
         engine.close()
+
+
+def test_a_dataset_whose_node_is_gone_is_read_from_its_table_and_the_logs(
+    stores: SharedStores, nodes: list[SharedNode], owners: StatedOwners, query: QueryNode
+) -> None:
+    query.lake.create("d")
+    stores.append("w1", 1)
+    query.lake.commit_now("d")
+    stores.append("w2", 2)
+    assert query.values() == [1, 2]
+
+    nodes[0].server.close()  # and its lease has not lapsed
+    stores.append("w1", 3)
+    assert query.values() == [1, 2, 3]
+    owners.of["d"] = None
+    stores.append("w2", 4)
+    assert query.values() == [1, 2, 3, 4]
+    with pytest.raises(OwnerUnavailable):
+        query.lake.compact("d")
+
+    nodes[0].held.clear()
+    nodes[1].held.add("d")
+    nodes[1].lake.take(["d"])
+    owners.of["d"] = nodes[1].peer
+    assert query.values() == [1, 2, 3, 4]
+    query.lake.compact("d")
 
 
 def test_a_dataset_that_moves_is_read_and_followed_all_the_time(

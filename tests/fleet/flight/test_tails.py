@@ -1,6 +1,7 @@
 """A live tail sees what any node took in: from the lake node that holds the dataset, which follows the logs."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -135,6 +136,18 @@ def test_nothing_is_kept_before_somebody_asks_and_nothing_for_long_after() -> No
     now_s = tails.LAPSE_S + 1
     feeds.publish([(3, batch([{"n": 4}]))])
     assert feeds.answer(asked(second)).feed != first.feed
+
+
+def test_who_waits_for_a_dataset_that_is_given_away_is_told_at_once() -> None:
+    feeds = TailFeeds()
+    first = feeds.answer(asked())
+    given = threading.Timer(0.05, feeds.forget, args=(["d"],))
+    given.start()
+
+    began_s = time.monotonic()
+    assert feeds.answer(AskTail("d", first.feed, first.after, tails.MAX_WAIT_S)).batches == ()
+    assert time.monotonic() - began_s < tails.MAX_WAIT_S
+    assert feeds.answer(asked(first)).feed != first.feed
 
 
 def test_what_is_more_than_is_kept_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

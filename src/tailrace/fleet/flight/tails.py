@@ -87,7 +87,9 @@ class TailFeeds:
             feed = self._feed(asked.dataset)
             if asked.feed != feed.id:
                 return TailAnswer(feed.id, feed.end, 0, ())
-            while feed.end <= asked.after and not self._is_closed and (left_s := end_s - self._clock()) > 0:
+            while feed.end <= asked.after and self._feeds.get(asked.dataset) is feed and not self._is_closed:
+                if (left_s := end_s - self._clock()) <= 0:
+                    break
                 self._changed.wait(left_s)
             feed.asked_s = self._clock()
             missed = max(feed.first - asked.after, 0)
