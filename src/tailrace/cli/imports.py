@@ -144,7 +144,7 @@ def import_events(  # long: its options
         sender = _Sender(client, wanted, noted, progress)
         sender.send_pending()
         bodies = (
-            _file_bodies(wanted, noted)
+            _file_bodies(wanted, noted, progress)
             if wanted.origin is None
             else _page_bodies(stack.enter_context(connect(wanted.origin, server.cafile)), wanted, noted, progress)
         )
@@ -249,9 +249,11 @@ class _Sender:
             self._progress.warn(printable(reason))
 
 
-def _file_bodies(wanted: _Import, noted: ImportState) -> Iterator[PendingBody]:
+def _file_bodies(wanted: _Import, noted: ImportState, progress: TransferProgress) -> Iterator[PendingBody]:
     """Yield the bodies that files make, but those that were sent: the same of the same files at every run."""
     number = 0
+    progress.expect(len(wanted.files), 0)
+    progress.advance(noted.now.events)
     for file in wanted.files:
         try:
             with opened(file) as raw:
@@ -259,6 +261,7 @@ def _file_bodies(wanted: _Import, noted: ImportState) -> Iterator[PendingBody]:
                     if number >= noted.now.sent:
                         yield PendingBody(piece.body, piece.events, piece.content_type, "")
                     number += 1
+            progress.end_file(copied=True)
         except (BadFile, *UNREADABLE) as error:
             raise CommandError(f"{file} cannot be read to its end: {error}") from error
 

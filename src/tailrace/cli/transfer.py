@@ -61,7 +61,9 @@ class TransferProgress:
             self._bar.update(self._task, completed=self.copied_bytes, total=self._total_bytes, description=told)
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:
             self._told_s = time.monotonic()
-            size = f"{self._size(self.copied_bytes)} of {self._size(self._total_bytes)}"
+            size = self._size(self.copied_bytes)
+            if self._total_bytes:
+                size += f" of {self._size(self._total_bytes)}"
             self._console.print(f"{self._done} of {counted(self._files, 'file')}, {size}", soft_wrap=True)
 
 
