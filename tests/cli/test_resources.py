@@ -94,6 +94,7 @@ def test_a_list_is_printed_for_programs(server: "Server", dataset: str) -> None:
         ("editor", ["GET /v2/dashboards"], ["GET /v2/tokens"]),
         ("admin", ["GET /v2/tokens", "GET /v2/users", "GET /metrics"], []),
         ("metrics", ["GET /metrics"], ["GET /v2/monitors", "GET /v2/datasets"]),
+        ("backup", ["DELETE /tailrace/v1/backups/none"], ["GET /metrics", "GET /v2/datasets"]),
     ],
 )
 def test_a_token_is_made_for_a_role(server: "Server", role: str, may: list[str], may_not: list[str]) -> None:

@@ -67,6 +67,7 @@ class TokenRole(StrEnum):
     editor = "editor"
     admin = "admin"
     metrics = "metrics"
+    backup = "backup"
 
 
 def role_rights(role: TokenRole) -> tuple[dict[str, dict[str, list[str]]], dict[str, list[str]]]:
@@ -76,6 +77,8 @@ def role_rights(role: TokenRole) -> tuple[dict[str, dict[str, list[str]]], dict[
     match role:
         case TokenRole.metrics:
             return {}, {"server": read}
+        case TokenRole.backup:
+            return {}, {"server": ["backup"]}
         case TokenRole.viewer:
             on_datasets = {"query": read, "starredQueries": read, "virtualFields": read}
             return {EVERY_DATASET: on_datasets}, dict.fromkeys(documents, read)
