@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.object_stores import DONE, FAILED, LOST, hurried
 from support.rounds import rounds
-from support.s3 import S3Server
+from support.s3 import Fault, Proxy, S3Server
 from support.shared_lakes import BY_HAND, LocalObjects, SharedStores, shared_stores, values, values_of
 from support.waiting import wait_until
 
@@ -24,7 +24,7 @@ from tailrace.lake import committing, opening
 from tailrace.lake.shared_lake import SharedLake
 from tailrace.lake.unowned import UnownedDatasets
 from tailrace.log import Positions, delete_released
-from tailrace.storage import object_files
+from tailrace.storage import object_files, object_store
 
 LAKES = 2
 STEPS = (
@@ -199,9 +199,19 @@ def test_each_event_is_there_once_where_several_commit_at_the_same_time(tmp_path
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.store
-def test_so_it_is_in_an_object_store(tmp_path: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in s3.environment().items():
-        monkeypatch.setenv(name, value)
+@pytest.mark.parametrize("every", [0, 50])
+def test_so_it_is_in_an_object_store_that_fails_now_and_then(
+    tmp_path: Path, proxy: Proxy, s3: S3Server, every: int
+) -> None:
+    """One request in so many fails, before or after it was done."""
+    faults: tuple[Fault, ...] = ("slow down", "cut", "cut after it was done", "error after it was done")
+
+    def fault(number: int, method: str, path: str) -> Fault | None:
+        return faults[number // every % len(faults)] if every and number % every == every - 1 else None
+
+    proxy.fault = fault
     url = s3.url()
-    with shared_stores(tmp_path, lambda: object_files.open_s3(url)) as stores:
+    with shared_stores(
+        tmp_path, lambda: object_files.open_s3(f"{url}/tables"), lambda: object_store.open_s3(f"{url}/logs")
+    ) as stores:
         race_in_threads(stores, appends=rounds(100), commits=rounds(20))

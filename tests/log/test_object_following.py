@@ -56,7 +56,7 @@ class Received:
 
 @contextmanager
 def following(store: FaultyStore, received: Received, **options: Any) -> Iterator[ObjectLogFollower]:
-    follower = ObjectLogFollower(store, received, **{"read": received.read, "poll_s": 60.0, **options})
+    follower = ObjectLogFollower(store, received, **{"read": received.read, "poll_s": 60.0, "retry_s": 0.01, **options})
     follower.start()
     yield follower
     follower.close()

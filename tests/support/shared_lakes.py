@@ -21,6 +21,7 @@ from tailrace.log import LogSettings, ObjectLog
 from tailrace.storage.faults import ObjectStoreFault
 from tailrace.storage.file_cache import FileCache
 from tailrace.storage.object_files import ObjectFiles
+from tailrace.storage.object_store import ObjectStore
 
 BY_HAND = LakeSettings(commit_age_s=1e9, maintenance=MaintenanceSettings(every_s=1e9, keep_removed_s=0))
 CACHE_BYTES = 64 * 1024 * 1024
@@ -50,18 +51,24 @@ class LocalObjects(ObjectFiles):
 class SharedStores:
     """The stores of a fleet: tables in a directory, or where a test says; logs in memory; and who writes and reads."""
 
-    def __init__(self, directory: Path, tables: Callable[[], ObjectFiles] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        tables: Callable[[], ObjectFiles] | None = None,
+        logs: Callable[[], ObjectStore] | None = None,
+    ) -> None:
         self.directory = directory
         self.tables = tables or (lambda: LocalObjects(directory / "tables"))
-        self.memory = MemoryStore()
+        memory = MemoryStore()
+        self._logs = logs or (lambda: FaultyStore(memory))
         self.writers: dict[str, ObjectLog] = {}
         self.lakes: list[SharedLake] = []
         self.expected: dict[str, list[int]] = {}  # values of `n` that were answered, by dataset
 
     @property
-    def logs(self) -> FaultyStore:
+    def logs(self) -> ObjectStore:
         """The store of the logs, as one process sees it."""
-        return FaultyStore(self.memory)
+        return self._logs()
 
     def lake(self, *taken: str, settings: LakeSettings = BY_HAND, **options: Any) -> SharedLake:
         """Open a lake of a server, on a cache of its own, and take datasets."""
@@ -90,8 +97,12 @@ class SharedStores:
 
 
 @contextlib.contextmanager
-def shared_stores(directory: Path, tables: Callable[[], ObjectFiles] | None = None) -> Iterator[SharedStores]:
-    stores = SharedStores(directory, tables)
+def shared_stores(
+    directory: Path,
+    tables: Callable[[], ObjectFiles] | None = None,
+    logs: Callable[[], ObjectStore] | None = None,
+) -> Iterator[SharedStores]:
+    stores = SharedStores(directory, tables, logs)
     try:
         yield stores
     finally:

@@ -23,6 +23,7 @@ from tailrace.log import Positions, furthest, read_behind
 from tailrace.storage.object_store import ObjectStore
 
 READERS = 16  # writers whose logs are read at the same time
+RETRY_S = 10.0  # for which a request to the store of the logs that fails is made again
 RETRY_AFTER_S = 5
 
 
@@ -110,7 +111,7 @@ class UnownedDatasets:
             if time.monotonic() > give_up_s:
                 raise Overloaded(f"events of {name!r} are still being read", retry_after_s=RETRY_AFTER_S)
 
-        read_behind(self._logs, {name: behind}, add, self._readers)
+        read_behind(self._logs, {name: behind}, add, self._readers, RETRY_S)
         return found
 
     def _with_rows(

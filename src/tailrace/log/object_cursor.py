@@ -9,8 +9,9 @@ from tailrace.log.damage import FoundDamage
 from tailrace.log.directory import MAX_GROUP_BATCHES
 from tailrace.log.object_format import LogObject, directory_of, first_position_of, object_name, writer_of
 from tailrace.log.object_reading import fetch_end, missing, read_datasets
+from tailrace.log.object_retry import retried
 from tailrace.log.positions import Positions
-from tailrace.storage.object_store import ObjectMissing, ObjectStore
+from tailrace.storage.object_store import ObjectMissing, ObjectStore, ObjectStoreUnavailable
 
 GROUP_BATCHES = 1024  # delivered at a time
 GROUP_BYTES = 16 * 1024 * 1024  # of events, with which a group ends
@@ -83,6 +84,22 @@ class ObjectCursor:
             self.due = fetched.end.last_position + 1
             self._follows_batches = bool(fetched.end.index.datasets)
 
+    def advance_retried(
+        self, datasets: Collection[str], deliver: DeliverFrom, timeout_s: float, *, lists: bool = False
+    ) -> None:
+        """Advance, again and again while the store fails now and then.
+
+        Raise ObjectStoreUnavailable where it comes no further within a time.
+        """
+        while True:
+            before = self.due
+            try:
+                retried(lambda: self.advance(datasets, deliver, lists=lists), timeout_s)
+                return
+            except ObjectStoreUnavailable:
+                if self.due == before:
+                    raise
+
     def _skip_missing(self, *, lists: bool, is_told: bool) -> bool:
         """Return whether an object is due now, after the ones that are gone; False where none has come."""
         now_s = time.monotonic()
@@ -135,13 +152,16 @@ def read_behind(
     behind: Mapping[str, Positions],
     deliver: DeliverFrom,
     threads: Executor,
+    timeout_s: float,
+    *,
     cursors: dict[str, ObjectCursor] | None = None,
     found: FoundDamage | None = None,
 ) -> None:
     """Deliver what is stored of datasets behind the positions of each, several writers at the same time.
 
     Batches before the positions may be delivered too. With `cursors`, by writer, only what is new since the last call
-    with them. What is missing is not told: it may be deleted once a table has it. Raise as `ObjectCursor.advance`.
+    with them. What is missing is not told: it may be deleted once a table has it. Raise ObjectStoreUnavailable where
+    the store fails for a time, LogVersionError, and what `deliver` raises.
     """
     known = {} if cursors is None else cursors
     damage = found or FoundDamage()
@@ -149,13 +169,13 @@ def read_behind(
     def read(writer: str) -> None:
         if writer not in known:
             lowest = min((positions.get(writer, 0) for positions in behind.values()), default=0)
-            due = first_due(store, writer, lowest)
+            due = retried(lambda: first_due(store, writer, lowest), timeout_s)
             known[writer] = ObjectCursor(
                 store, writer, due, damage, list_every_s=0, is_released=lambda writer, position: True
             )
-        known[writer].advance(behind.keys(), deliver)
+        known[writer].advance_retried(behind.keys(), deliver, timeout_s)
 
-    call_each(threads, read, writers_of(store))
+    call_each(threads, read, retried(lambda: writers_of(store), timeout_s))
 
 
 def call_each(threads: Executor, call: Callable[[str], None], writers: Sequence[str]) -> None:

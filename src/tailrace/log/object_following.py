@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 from tailrace.events import Overloaded, ShuttingDown, StorageUnavailable
 from tailrace.log import object_retry
@@ -27,7 +28,11 @@ POLL_S = 0.2  # between the beginnings of two polls that nobody asked for
 DISCOVER_S = 2.0  # between two looks for new writers that nobody asked for
 READERS = 16  # writers that are read at the same time
 JOIN_S = 0.5  # a pass over all writers that takes less is made once more while no poll runs
+RETRY_S = 5.0  # for which a request that fails is made again, before the poll counts as failed
 RETRY_AFTER_S = 5
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +56,14 @@ class ObjectLogFollower:
         is_released: Callable[[str, int], bool] = lambda writer, position: False,
         poll_s: float = POLL_S,
         list_every_s: float = LIST_EVERY_S,
+        retry_s: float = RETRY_S,
     ) -> None:
         """Take what is called in several threads with the batches of one writer each.
 
         `read` is called after each poll with the position in each writer's log up to which everything of the datasets
         that are followed is delivered. `is_released(writer, position)` tells whether objects up to a position may be
         deleted by now: others that are missing count as damage. Whether any are is looked for every `list_every_s`.
+        A store that fails is asked again for `retry_s` before that is told.
         """
         self._store = store
         self._deliver = deliver
@@ -64,6 +71,7 @@ class ObjectLogFollower:
         self._is_released = is_released
         self._poll_s = poll_s
         self._list_every_s = list_every_s
+        self._retry_s = retry_s
         self._found = FoundDamage()
         self._readers = ThreadPoolExecutor(READERS, "tailrace-read")
         self._thread = threading.Thread(target=self._run, name="tailrace-follow", daemon=True)
@@ -156,7 +164,7 @@ class ObjectLogFollower:
     def _read_behind(
         self, cursors: dict[str, ObjectCursor], behind: Mapping[str, Positions], deliver: DeliverFrom
     ) -> None:
-        read_behind(self._store, behind, deliver, self._readers, cursors, self._found)
+        read_behind(self._store, behind, deliver, self._readers, self._retry_s, cursors=cursors, found=self._found)
 
     # In the thread
 
@@ -200,14 +208,14 @@ class ObjectLogFollower:
                 datasets = self._datasets
             now_s = time.monotonic()
             is_due = with_new_writers or now_s - self._discovered_s >= DISCOVER_S
-            discovering = self._readers.submit(writers_of, self._store) if is_due else None
+            discovering = self._readers.submit(self._retried, writers_of, self._store) if is_due else None
             self._advance(list(self._cursors), datasets)
             if discovering is not None:
                 new = [writer for writer in discovering.result() if writer not in self._cursors]
                 # Where nothing is followed there is nothing to deliver before the newest object.
                 after = 0 if datasets else LAST_POSITION
                 for writer in new:
-                    self._cursors[writer] = self._cursor(writer, first_due(self._store, writer, after))
+                    self._cursors[writer] = self._cursor(writer, self._retried(first_due, self._store, writer, after))
                 self._advance(new, datasets)
                 self._discovered_s = now_s
             positions = {writer: cursor.position for writer, cursor in self._cursors.items()}
@@ -215,9 +223,12 @@ class ObjectLogFollower:
 
     def _advance(self, writers: Sequence[str], datasets: frozenset[str], *, lists: bool = False) -> None:
         def advance(writer: str) -> None:
-            self._cursors[writer].advance(datasets, self._deliver, lists=lists)
+            self._cursors[writer].advance_retried(datasets, self._deliver, self._retry_s, lists=lists)
 
         call_each(self._readers, advance, writers)
+
+    def _retried(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        return object_retry.retried(lambda: call(*arguments, **named), self._retry_s)
 
     def _cursor(self, writer: str, due: int) -> ObjectCursor:
         return ObjectCursor(
