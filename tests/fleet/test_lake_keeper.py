@@ -45,12 +45,10 @@ class Node:
     def take(self, *names: str) -> None:
         taken = self.leases.take(names)
         self.held |= taken
-        for lease in taken.values():
-            self.keeper.begin(lease.name, lease.fence)
+        self.keeper.begin({name: lease.fence for name, lease in taken.items()})
 
     def give(self, *names: str) -> None:
-        for name in names:
-            self.keeper.end(name)
+        self.keeper.end(names)
         self.leases.release([self.held.pop(name) for name in names])
 
 
@@ -74,7 +72,7 @@ def test_a_shard_brings_its_datasets_and_takes_them_along(database: Database, st
     with pytest.raises(DatasetElsewhere):
         first.lake.snapshot("d")
     assert values(first.lake, "e") == [2]
-    second.keeper.lose(moved)
+    second.keeper.lose([moved])
     assert second.lake.names() == []
 
 

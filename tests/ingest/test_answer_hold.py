@@ -43,9 +43,9 @@ def may_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     may_commit = threading.Event()
     commit = DatasetTable.commit
 
-    def late(*arguments: Any) -> None:
+    def late(*arguments: Any, **options: Any) -> None:
         may_commit.wait()
-        commit(*arguments)
+        commit(*arguments, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(DatasetTable, "commit", late)

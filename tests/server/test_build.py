@@ -76,16 +76,16 @@ def test_what_the_log_has_is_in_the_lake_after_a_replay_and_in_its_tables_after_
     first.keys.begin()
     append(first, 1)
     # As after a kill: nothing is committed.
-    first.lake.close(commit=False)
+    first.own_lake.close(commit=False)
     first.log.close()
     first.database.close()
 
     metrics = Metrics()
     second = open_stores(settings, tmp_path, metrics.flushes)
     assert (first.is_first_start, second.is_first_start) == (True, False)
-    assert second.lake.lag().events == 0
+    assert second.own_lake.lag().events == 0
     replay(second, 2**30)
-    assert second.lake.lag().events == 1
+    assert second.own_lake.lag().events == 1
     assert knows(second, 1)
     append(second, 2)
     assert sum(metrics.flushes.counts) == 1
@@ -93,7 +93,7 @@ def test_what_the_log_has_is_in_the_lake_after_a_replay_and_in_its_tables_after_
 
     third = open_stores(settings, tmp_path, Metrics().flushes)
     replay(third, 2**30)
-    assert third.lake.lag().events == 0
-    assert third.lake.snapshot("d").received.events == 2
+    assert third.own_lake.lag().events == 0
+    assert third.own_lake.snapshot("d").received.events == 2
     assert (knows(third, 1), knows(third, 2), knows(third, 3)) == (True, True, False)
     close_stores(third)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 
 from tailrace.events import TailraceError
@@ -23,9 +23,16 @@ _shard_of = lru_cache(1 << 16)(shard_of)
 class LakeKeeper:
     """Has a lake take and give the datasets of shards, as a `LeaseKeeper`. Thread-safe."""
 
-    def __init__(self, lake: SharedLake, positions: LogPositions) -> None:
+    def __init__(
+        self,
+        lake: SharedLake,
+        positions: LogPositions,
+        forget: Callable[[Collection[str]], None] = lambda datasets: None,
+    ) -> None:
+        """Take what is called with datasets before they are given: what comes of them meanwhile is not accepted."""
         self._lake = lake
         self._positions = positions
+        self._forget = forget
         self._lock = threading.Lock()
         self._fences: dict[int, int] = {}  # of the shards whose datasets are taken
 
@@ -37,31 +44,31 @@ class LakeKeeper:
         """
         return _shard_of(dataset) in self._fences
 
-    def begin(self, name: str, fence: int) -> None:
-        """Take the datasets of the shard that a lease is for; they are open a moment later. Raise OSError."""
-        shard = shard_of_lease(name)
-        if shard is None:
+    def begin(self, leases: Mapping[str, int]) -> None:
+        """Take the datasets of the shards that leases are for; they are open a moment later. Raise OSError."""
+        fences = {shard: fence for name, fence in leases.items() if (shard := shard_of_lease(name)) is not None}
+        if not fences:
             return
-        names = self._lake.catalog.names(lambda dataset: _shard_of(dataset) == shard)
-        self._lake.take([dataset for dataset in names if _shard_of(dataset) == shard])
+        names = self._lake.catalog.names(lambda dataset: _shard_of(dataset) in fences)
+        self._lake.take([dataset for dataset in names if _shard_of(dataset) in fences])
         with self._lock:
-            self._fences[shard] = fence
+            self._fences |= fences
 
-    def end(self, name: str) -> None:
-        """Commit the datasets of a shard, and give them."""
-        self._give(name, commit=True)
+    def end(self, names: Collection[str]) -> None:
+        """Commit the datasets of shards, and give them."""
+        self._give(names, commit=True)
 
-    def lose(self, name: str) -> None:
-        """Give the datasets of a shard at once: another node reads what is in no table from the logs."""
-        self._give(name, commit=False)
+    def lose(self, names: Collection[str]) -> None:
+        """Give the datasets of shards at once: other nodes read what is in no table from the logs."""
+        self._give(names, commit=False)
 
-    def _give(self, name: str, *, commit: bool) -> None:
-        shard = shard_of_lease(name)
-        if shard is None:
-            return
+    def _give(self, names: Collection[str], *, commit: bool) -> None:
+        shards = {shard for name in names if (shard := shard_of_lease(name)) is not None}
         with self._lock:
-            self._fences.pop(shard, None)
-        self._lake.give([dataset for dataset in self._lake.names() if _shard_of(dataset) == shard], commit=commit)
+            self._fences = {shard: fence for shard, fence in self._fences.items() if shard not in shards}
+        given = [dataset for dataset in self._lake.names() if _shard_of(dataset) in shards]
+        self._forget(given)
+        self._lake.give(given, commit=commit)
 
     def tell(self) -> None:
         """Tell how far the shards are in their tables. Raise StorageUnavailable."""

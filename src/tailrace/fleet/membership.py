@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 class LeaseKeeper(Protocol):
     """What a node does for the leases that it has. Called in one thread, in the order in which things happen."""
 
-    def begin(self, name: str, fence: int) -> None:
-        """Begin what the lease `name` is for."""
+    def begin(self, leases: Mapping[str, int]) -> None:
+        """Begin what leases are for, each by its name and with its fence."""
         ...
 
-    def end(self, name: str) -> None:
+    def end(self, names: Collection[str]) -> None:
         """Finish and stop: another node takes over once this has returned."""
         ...
 
-    def lose(self, name: str) -> None:
-        """Stop, without another write, where it has not ended: another node has taken over."""
+    def lose(self, names: Collection[str]) -> None:
+        """Stop, without another write, what has not ended: another node has taken over."""
         ...
 
 
@@ -87,12 +87,13 @@ class FleetMembership:
         self._keeper = keeper
         self._beat_s = lease_s / BEATS
         self._lock = threading.Lock()  # of the leases below
+        self._released = threading.Condition(self._lock)
         self._held: dict[str, Lease] = {}
         self._ending: set[str] = set()  # of those, which are being given up
         self._replaced: NodeReplaced | None = None
         self._is_failing = False
         self._stopping = threading.Event()
-        self._beaten = threading.Lock()  # one beat at a time
+        self._beaten = threading.Lock()  # held while a beat, or a release, changes the database
         self._thread = threading.Thread(target=self._run, name="tailrace-fleet", daemon=True)
         self._keeping = ThreadPoolExecutor(1, "tailrace-leases")
 
@@ -101,6 +102,27 @@ class FleetMembership:
         self._nodes.join()
         self.beat()
         self._thread.start()
+
+    def hand_over(self) -> None:
+        """Be ready no more, and have the others know: those take over what this node has."""
+        self.is_ready = False
+        try:
+            self.beat()
+        except (TailraceError, NodeReplaced) as error:
+            logger.warning("the fleet is not told that this node stops: %s", error)
+
+    def wait_for_handover(self, timeout_s: float) -> bool:
+        """Return once this node has no lease any more, or false after a time."""
+        with self._lock:
+            return self._released.wait_for(lambda: not self._held, timeout_s)
+
+    def wait_for_end(self) -> None:
+        """Return once this node is renewed no more: it leaves, or another process runs under its name."""
+        self._thread.join()
+
+    def look(self) -> None:
+        """Look at the fleet, without a beat. Raise StorageUnavailable."""
+        self.fleet = Fleet(self._nodes.live(), self._leases.holders())
 
     def holds(self, name: str) -> bool:
         """Return whether this node has a lease, and may still believe so."""
@@ -115,6 +137,11 @@ class FleetMembership:
     def leads(self) -> bool:
         """Whether this node is the leader, and may still believe so."""
         return self.holds(LEADER)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another process runs as this node by now."""
+        return self._replaced is not None
 
     @property
     def fault(self) -> str:
@@ -138,8 +165,7 @@ class FleetMembership:
             logger.warning("the fleet is not told that this node leaves: %s", error.message)
         with self._lock:
             held = list(self._held)
-        for name in held:
-            self._give_up(name)
+        self._give_up(held)
         self._keeping.shutdown()  # once all is given up
         self._call(self._nodes.leave)
 
@@ -181,13 +207,10 @@ class FleetMembership:
             held = dict(self._held)
         doubtful = {name for name, lease in held.items() if not self._leases.is_believed(lease)}
         renewed = self._leases.renew(held.values())
-        for name, lease in held.items():
-            if name not in renewed:
-                self._lose(name, lease)
-            else:
-                with self._lock:
-                    if self._held.get(name) == lease:
-                        self._held[name] = renewed[name]
+        with self._lock:
+            same = [name for name, lease in self._held.items() if lease == held.get(name)]
+            self._held.update({name: renewed[name] for name in same if name in renewed})
+        self._lose([lease for name, lease in held.items() if name not in renewed])
         if kept := doubtful & renewed.keys():
             logger.warning("%d leases had lapsed, and no other node has taken them", len(kept))
 
@@ -201,10 +224,10 @@ class FleetMembership:
         taken = self._leases.take(names)
         with self._lock:
             self._held.update(taken)
-        for lease in taken.values():
-            self._keep(lease)
         if taken:
             logger.info("this node has %d leases more", len(taken))
+            if self._keeper is not None:
+                self._keeping.submit(self._begin, self._keeper, taken)
             self.fleet = Fleet(nodes, self._leases.holders())
 
     def _is_free(self, name: str) -> bool:
@@ -217,59 +240,59 @@ class FleetMembership:
         settled = {node.name for node in lakes if node.is_settled}
         with self._lock:
             held = [name for name in self._held if name not in self._ending]
-        for name in held:
-            shard = shard_of_lease(name)
-            is_others = shard is not None and rightful_node(shard, {self.name, *settled}) != self.name
-            if is_others if self.is_ready else any(node.is_ready for node in lakes):
-                self._give_up(name)
+        if self.is_ready:
+            self._give_up([name for name in held if self._is_anothers(name, settled)])
+        elif any(node.is_ready for node in lakes):
+            self._give_up(held)
 
-    def _keep(self, lease: Lease) -> None:
-        if self._keeper is not None:
-            self._keeping.submit(self._begin, self._keeper, lease)
+    def _is_anothers(self, name: str, settled: Collection[str]) -> bool:
+        shard = shard_of_lease(name)
+        return shard is not None and rightful_node(shard, {self.name, *settled}) != self.name
 
-    def _begin(self, keeper: LeaseKeeper, lease: Lease) -> None:
-        """Begin what a lease is for; where that fails, it is free again. In the thread of the keeper."""
+    def _begin(self, keeper: LeaseKeeper, taken: Mapping[str, Lease]) -> None:
+        """Begin what leases are for; where that fails, they are free again. In the thread of the keeper."""
         try:
-            keeper.begin(lease.name, lease.fence)
+            keeper.begin({name: lease.fence for name, lease in taken.items()})
         except Exception:
-            logger.exception("what the lease %s is for could not begin, which is tried again", lease.name)
+            logger.exception("what %d leases are for could not begin, which is tried again", len(taken))
+            self._release(taken)
+
+    def _give_up(self, names: Collection[str]) -> None:
+        with self._lock:
+            ending = [name for name in names if name in self._held and name not in self._ending]
+            self._ending.update(ending)
+        if ending:
+            self._keeping.submit(self._end, ending)
+
+    def _end(self, names: Collection[str]) -> None:
+        """Finish what leases are for, and release them; in the thread of the keeper."""
+        if self._keeper is not None:
+            self._call(self._keeper.end, names)
+        self._release(names)
+
+    def _release(self, names: Collection[str]) -> None:
+        with self._beaten:  # or a renewal under way would come after the release
             with self._lock:
-                held = self._held.pop(lease.name, None)
-            if held is not None:
-                self._call(self._leases.release, [held])
+                self._ending.difference_update(names)
+                leases = [self._held.pop(name) for name in names if name in self._held]
+                self._released.notify_all()
+            self._call(self._leases.release, leases)
 
-    def _give_up(self, name: str) -> None:
+    def _lose(self, leases: Collection[Lease]) -> None:
+        """Have done with leases that other nodes have."""
         with self._lock:
-            if name in self._ending or name not in self._held:
-                return
-            self._ending.add(name)
-        self._keeping.submit(self._end, name)
-
-    def _end(self, name: str) -> None:
-        """Finish what a lease is for, and release it; in the thread of the keeper."""
-        if self._keeper is not None:
-            self._call(self._keeper.end, name)
-        with self._lock:
-            lease = self._held.pop(name, None)
-            self._ending.discard(name)
-        if lease is not None:
-            self._call(self._leases.release, [lease])
-
-    def _lose(self, name: str, lease: Lease) -> None:
-        """Have done with a lease that another node has, or may have."""
-        with self._lock:
-            if self._held.get(name) != lease:
-                return
-            del self._held[name]
-        logger.warning("the lease %s is lost: another node may have it", name)
-        if self._keeper is not None:
-            self._keeping.submit(self._call, self._keeper.lose, name)
+            lost = [lease.name for lease in leases if self._held.get(lease.name) == lease]
+            for name in lost:
+                del self._held[name]
+        if lost:
+            logger.warning("%d leases are lost: other nodes have them", len(lost))
+            if self._keeper is not None:
+                self._keeping.submit(self._call, self._keeper.lose, lost)
 
     def _drop_all(self) -> None:
         with self._lock:
             held = list(self._held.values())
-        for lease in held:
-            self._lose(lease.name, lease)
+        self._lose(held)
 
     @staticmethod
     def _call(function: Callable[..., object], *arguments: object) -> None:

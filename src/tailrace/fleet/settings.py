@@ -42,6 +42,19 @@ class FleetSettings(WithSecrets, frozen=True):
             description="Time after which a node that is not heard of counts as gone: others take over what it had.",
         ),
     ] = 10.0
+    drain_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=600,
+            description="Time for which a node that is told to stop goes on answering, with 503 at `/readyz`, so that "
+            "load balancers send nothing more.",
+        ),
+    ] = 5.0
+    flight_port: Annotated[
+        int,
+        Meta(ge=0, le=65535, description="TCP port at which a lake node serves others its rows; 0 takes any free one."),
+    ] = 0
     fleet_secret: Annotated[
         str,
         Meta(

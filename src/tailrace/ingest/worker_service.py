@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class PassedOn(Exception):
-    """A request that the main process is to answer; nothing of it is stored.
+    """A request that the main process, or the leader of a fleet, is to answer; nothing of it is stored.
 
     `learned` is to be called once it was answered well.
     """
@@ -109,6 +109,18 @@ class KnownDatasets:
             del self._asking[name]
 
 
+class DatasetKnowledge(Protocol):
+    """What is known of the datasets."""
+
+    def get(self, name: str) -> KnownDataset:
+        """Return what is known of a dataset that accepts events. Raise PassedOn."""
+        ...
+
+    def organisation(self, name: str) -> str:
+        """Return the organisation of a dataset, "" for the first one. Raise PassedOn."""
+        ...
+
+
 class Pressure(Protocol):
     """What is known of the lake's memory."""
 
@@ -130,7 +142,7 @@ class WorkerIngestService(OffloadingService):
         *,
         loop: asyncio.AbstractEventLoop,
         log: Log,
-        datasets: KnownDatasets,
+        datasets: DatasetKnowledge,
         access: Access,
         limits: Limits,
         counters: IngestCounters,

@@ -37,14 +37,14 @@ from tailrace.server.response_body import ResponseBacklog
 from tailrace.server.routing import router_of
 from tailrace.server.settings import Settings
 from tailrace.server.single_sign_on import single_sign_on
-from tailrace.server.stores import Stores
+from tailrace.server.stores import CommonStores, Stores
 from tailrace.server.streams.listeners import StreamContext, StreamListeners, port_connections
 from tailrace.server.streams.sockets import DoorSocket
 from tailrace.server.tls import Certificate
 from tailrace.server.workers.pool import WorkerPool, WorkerSockets
 from tailrace.server.workers.shared import SharedState
 from tailrace.storage.files import read_bytes
-from tailrace.tail import Tails
+from tailrace.tail import Tails, TailSource
 
 PARSE_THREADS = 2
 QUERY_THREADS_PER_SLOT = 4
@@ -71,12 +71,12 @@ def build(
     of the doors that are no HTTP, `workers` the sockets of the processes that take events in, where there are any, and
     `certificate` that of the server's port, where it is for TLS.
     """
-    queries = _queries(settings, stores, reference_data, spawner)
-    service = _ingest_service(settings, stores, queries, metrics)
-    runner = _runner(settings, stores, queries)
+    queries = queries_of(settings, stores, reference_data, spawner)
+    service = ingest_service(settings, stores, queries, metrics)
+    runner = runner_of(settings, stores, queries)
     refusals = Refusals()
     hold = AnswerHold(stores.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=stopping.is_set)
-    services = _api_services(
+    services = api_services(
         settings,
         stores,
         queries,
@@ -85,9 +85,10 @@ def build(
         health=lambda: health(server, stopping),
         metrics=lambda: server_figures(server, stopping),
         refusals=refusals,
+        backups=_backups(stores),
     )
     recorder = Recorder(
-        _application(settings, stores, service, services, metrics, hold),
+        application_of(settings, stores, service, services, metrics, hold),
         metrics=metrics,
         refusals=refusals,
         proxies=Proxies(settings.server.trusted_proxies),
@@ -111,7 +112,8 @@ def build(
     return server
 
 
-def _runner(settings: Settings, stores: Stores, queries: Queries) -> Runner:
+def runner_of(settings: Settings, stores: CommonStores, queries: Queries) -> Runner:
+    """Return what runs monitors, not started yet."""
     return Runner(
         stores.monitors,
         MonitorSources(stores.documents, stores.fields, stores.lake, queries.engine, queries.running),
@@ -136,7 +138,7 @@ def _worker_pool(
         spawner=spawner,
         sockets=sockets,
         connections=connections,
-        lake=stores.lake,
+        lake=stores.own_lake,
         shared=SharedState.make(len(stores.workers)),
         recorder=recorder,
         tails=tails,
@@ -151,9 +153,19 @@ def connection_ports(settings: Settings, doors: Sequence[DoorSocket]) -> int:
     return sum(door.transport != "udp" for door in doors) + bool(options.grpc_port)
 
 
-def _queries(settings: Settings, stores: Stores, reference_data: ReferenceData, spawner: Spawner | None) -> Queries:
+def queries_of(
+    settings: Settings,
+    stores: CommonStores,
+    reference_data: ReferenceData,
+    spawner: Spawner | None,
+    source: TailSource | None = None,
+) -> Queries:
+    """Return what runs queries; its processes start in the background.
+
+    Live tails have what is published to them, and what comes from a `source`.
+    """
     limits = settings.query
-    catalog, data = stores.lake.catalog, stores.data
+    catalog, data = stores.catalog, stores.data
     make_engine = partial(query_engine, settings, catalog, data, reference_data, spawner)
     engine = make_engine(limits)
     engine.spreader = spreader_of(settings, catalog.tables)
@@ -161,13 +173,14 @@ def _queries(settings: Settings, stores: Stores, reference_data: ReferenceData, 
     # More threads than concurrent queries: a query that waits in the queue holds one too.
     threads = ThreadPoolExecutor(QUERY_THREADS_PER_SLOT * limits.concurrency, "tailrace-query")
     limiter = ConcurrencyLimiter(limits.concurrency_per_token, running=limits.concurrency, waiting=limits.queue)
-    tails = Tails(settings.tail, make_engine)
+    tails = Tails(settings.tail, make_engine, source)
     return Queries(
         engine, threads, set(), limiter, tails, Lookups(lambda: lookup_engine(settings, catalog, data, reference_data))
     )
 
 
-def _ingest_service(settings: Settings, stores: Stores, queries: Queries, metrics: Metrics) -> LogIngestService:
+def ingest_service(settings: Settings, stores: CommonStores, queries: Queries, metrics: Metrics) -> LogIngestService:
+    """Return a service that takes everything, and is not open yet."""
     return LogIngestService(
         loop=asyncio.get_running_loop(),
         log=stores.log,
@@ -185,9 +198,9 @@ def _ingest_service(settings: Settings, stores: Stores, queries: Queries, metric
     )
 
 
-def _api_services(
+def api_services(
     settings: Settings,
-    stores: Stores,
+    stores: CommonStores,
     queries: Queries,
     service: LogIngestService,
     runner: Runner,
@@ -195,7 +208,9 @@ def _api_services(
     health: Callable[[], Awaitable[ServerHealth]],
     metrics: Callable[[], Awaitable[bytes]],
     refusals: Refusals,
+    backups: Backups | None = None,
 ) -> api.Services:
+    """Return what the API works with."""
     return api.Services(
         access=stores.access,
         lake=stores.lake,
@@ -211,7 +226,7 @@ def _api_services(
         query_limiter=queries.query_limiter,
         tails=queries.tails,
         monitoring=Monitoring(stores.monitors, runner.changed, runner.deliver),
-        backups=_backups(stores),
+        backups=backups,
         record=service.record,
         refusals=refusals.latest,
         console=settings.console,
@@ -225,17 +240,18 @@ def _backups(stores: Stores) -> Backups:
         found = {KEYS_FILE: stores.keys.content(), SESSIONS_FILE: read_bytes(stores.data / SESSIONS_FILE)}
         return {name: content for name, content in found.items() if content is not None}
 
-    return Backups(BackupSources(stores.lake, stores.database, stores.data / BACKUPS_DIRECTORY, small_files))
+    return Backups(BackupSources(stores.own_lake, stores.database, stores.data / BACKUPS_DIRECTORY, small_files))
 
 
-def _application(
+def application_of(
     settings: Settings,
-    stores: Stores,
+    stores: CommonStores,
     service: LogIngestService,
     services: api.Services,
     metrics: Metrics,
     hold: AnswerHold,
 ) -> Application:
+    """Return the application that answers everything."""
     return ServerApplication(
         service=service,
         options=settings.protocols,

@@ -24,7 +24,7 @@ async def server_figures(server: Server, stopping: asyncio.Event) -> bytes:
 
 def _gauges(server: Server, figures: Sequence[Figures], is_ready: bool) -> Gauges:
     stores, hold, engine, runner = server.stores, server.hold, server.queries.engine, server.runner
-    log, lake, limiter = stores.log, stores.lake, server.queries.query_limiter
+    log, lake, limiter = stores.log, stores.own_lake, server.queries.query_limiter
     damage = [*log.damage, *(each for left in stores.worker_logs.values() for each in left.damage)]
     if server.workers is not None:
         damage += server.workers.damage

@@ -22,31 +22,31 @@ async def health(server: Server, stopping: asyncio.Event) -> ServerHealth:
         return ServerHealth("the server is shutting down")
     if service.closed is not None:
         return ServerHealth(service.closed.message)
-    if fault := stores.lake.failure or stores.log.fault or (server.workers.fault if server.workers else ""):
+    if fault := stores.own_lake.failure or stores.log.fault or (server.workers.fault if server.workers else ""):
         return ServerHealth(fault)
     min_free_bytes = server.settings.log.min_free_bytes
     # Where the log is in an object store, the disk is for what else is written.
     disk = ("data directory", stores.data) if stores.log_url else ("log", stores.data / LOG_DIRECTORY)
-    return await asyncio.to_thread(_examine, *disk, min_free_bytes, stores.lake, engine)
+    return await asyncio.to_thread(_examine, *disk, min_free_bytes, stores.own_lake, engine)
 
 
 def _examine(kind: str, directory: Path, min_free_bytes: int, lake: Lake, engine: Engine) -> ServerHealth:
     """Check the disk, the tables and the query engine, which may block."""
-    reason = _disk_fault(kind, directory, min_free_bytes) or _summary(lake.faults()) or engine.fault()
+    reason = disk_fault(kind, directory, min_free_bytes) or summary(lake.faults()) or engine.fault()
     damage = lake.damage()
     listed = list(damage.values())[:FAULTS_LISTED]
     more = len(damage) - len(listed)
     return ServerHealth(reason, (*listed, f"{more} more datasets have damaged files") if more else tuple(listed))
 
 
-def _summary(faults: dict[str, str]) -> str:
+def summary(faults: dict[str, str]) -> str:
     """Return the first faults in full, the others as a number."""
     listed = list(faults.values())[:FAULTS_LISTED]
     more = len(faults) - len(listed)
     return "; ".join(listed) + (f"; and {more} more datasets" if more else "")
 
 
-def _disk_fault(kind: str, directory: Path, min_free_bytes: int) -> str:
+def disk_fault(kind: str, directory: Path, min_free_bytes: int) -> str:
     """Return why the disk of a directory cannot be written, empty when it can."""
     probe = directory / PROBE_FILE
     try:

@@ -28,6 +28,7 @@ from tailrace.server.banner import print_banner, say
 from tailrace.server.build import build, connection_ports
 from tailrace.server.data_directory import check_restored, locked, refuse, remove_address, write_address
 from tailrace.server.engines import check_dask, fork_spawner, reference_data_of
+from tailrace.server.fleet.identity import check_settings
 from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
 from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.layout import RELAY_SOCKET, TLS_DIRECTORY
@@ -76,6 +77,8 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> N
     spawner = fork_spawner()
     data = settings.server.data.absolute()
     workers = settings.server.workers
+    if settings.fleet.role != "all":
+        check_settings(settings)
     if workers > 1 and spawner is None:
         refuse("setting workers: more than one process to take events in is for Linux only")
     with (
@@ -114,6 +117,24 @@ async def _serve(
     metrics.certificate_not_after_s = None if certificate is None else certificate.not_after_s
     most = port_connections(settings.streams, max_open_files, connection_ports(settings, opened.doors))
     grpc = _grpc_listener(settings, most, certificate)
+    if settings.fleet.role != "all":
+        # Only here: what nodes need of libraries, most servers never do.
+        from tailrace.server.fleet.serve import serve_node
+
+        await serve_node(
+            settings,
+            data,
+            reference_data,
+            spawner,
+            opened.listeners[0],
+            grpc,
+            stopping=stopping,
+            metrics=metrics,
+            max_open_files=max_open_files,
+            doors=opened.doors,
+            certificate=certificate,
+        )
+        _exit()
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
         settings,
@@ -175,7 +196,7 @@ async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, 
 
 async def _start(server: Server) -> None:
     """Replay the log, create the dataset of a first start, and accept events."""
-    stores, lake = server.stores, server.stores.lake
+    stores, lake = server.stores, server.stores.own_lake
     positions = await asyncio.to_thread(replay, stores, server.settings.lake.shred_backlog_bytes)
     if stores.is_first_start:
         try:

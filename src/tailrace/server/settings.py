@@ -12,6 +12,7 @@ from tailrace.config import NETWORKS, Schema
 from tailrace.events.idempotency import IdempotencySettings
 from tailrace.events.secrets import WithSecrets
 from tailrace.events.sizes import GIB, MIB
+from tailrace.fleet.settings import FleetSettings
 from tailrace.lake.settings import LakeSettings
 from tailrace.log.settings import LogSettings
 from tailrace.monitors.settings import MonitorSettings
@@ -136,6 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     server: Annotated[ServerSettings, UNPREFIXED] = ServerSettings()
     tls: TlsSettings = TlsSettings()
+    fleet: Annotated[FleetSettings, UNPREFIXED] = FleetSettings()
     request_body: Annotated[RequestBodyLimits, UNPREFIXED] = RequestBodyLimits()
     response_body: Annotated[ResponseBodyLimits, Meta(extra={"prefix": "answer_"})] = ResponseBodyLimits()
     parsing: Annotated[Limits, UNPREFIXED] = Limits()

@@ -13,7 +13,7 @@ from tailrace.api.field_store import FieldStore
 from tailrace.api.saved_queries import SavedQueryStore
 from tailrace.events import TailraceError
 from tailrace.ingest.idempotency_keys import IdempotencyKeys
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Catalog, DatasetStore, Lake, LakeSettings
 from tailrace.log import FIRST_WRITER, LocalLog, Log
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
@@ -40,12 +40,10 @@ from tailrace.storage.reserve import Reserve
 SNAPSHOT_TIMEOUTS = 4  # a query waits for its turn and runs, each for one at most, on the files that it began with
 
 
-class Stores(Struct, frozen=True, eq=False):
-    """The open stores of a server."""
+class CommonStores(Struct, frozen=True, eq=False, kw_only=True):
+    """The open stores of a server, whatever its role."""
 
     data: Path
-    is_first_start: bool  # on this directory
-    reserve: Reserve
     database: Database
     access: Access
     sessions: Sessions
@@ -54,12 +52,21 @@ class Stores(Struct, frozen=True, eq=False):
     fields: FieldStore
     saved_queries: SavedQueryStore
     monitors: MonitorStore
-    lake: Lake
+    catalog: Catalog
+    lake: DatasetStore  # of all datasets
     log: Log
+    keys: IdempotencyKeys
+
+
+class Stores(CommonStores, frozen=True, eq=False, kw_only=True):
+    """The open stores of a server that does everything alone."""
+
+    is_first_start: bool  # on this directory
+    reserve: Reserve
+    own_lake: Lake  # the same as `lake`
     log_url: str  # of an object store; empty for the directory in the data directory
     worker_logs: Mapping[str, LocalLog]  # by writer; those that workers append to are closed after the replay
     workers: Sequence[str]  # the writers whose logs those are
-    keys: IdempotencyKeys
 
 
 def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
@@ -78,7 +85,7 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         owner_token = ensure_owner_token(access, data / OWNER_TOKEN_FILE, settings.server.root_token)
     is_first_start = not has_tables(settings, data)
     with opening(data):
-        lake = Lake.open(open_catalog(settings, data), _lake_settings(settings), reserve=reserve)
+        lake = Lake.open(open_catalog(settings, data), lake_settings(settings), reserve=reserve)
         access.set_dataset_owners(lake.organisation)
         keys = IdempotencyKeys.open(data / KEYS_FILE, settings.idempotency, now_ns=time.time_ns())
         lake.subscription.precede(keys.observe, keys.flush)
@@ -98,7 +105,9 @@ def open_stores(settings: Settings, data: Path, flushes: Latency) -> Stores:
         fields=FieldStore(database),
         saved_queries=SavedQueryStore(database),
         monitors=MonitorStore(database),
+        catalog=lake.catalog,
         lake=lake,
+        own_lake=lake,
         log=log,
         log_url=settings.server.log,
         worker_logs=worker_logs,
@@ -112,7 +121,7 @@ def replay(stores: Stores, max_backlog_bytes: int) -> dict[str, int]:
 
     Return the positions of the workers' logs up to which that was done.
     """
-    lake, keys = stores.lake, stores.keys
+    lake, keys = stores.own_lake, stores.keys
     first = lake.committed_position() + 1
     for position, batch in stores.log.read(min(first, keys.replay_from) if keys.is_used else first):
         keys.observe([(position, batch)])
@@ -136,10 +145,10 @@ def close_stores(stores: Stores) -> None:
     """Commit what is in memory, and close what is open."""
     # The lake first: committing releases segments of the log.
     try:
-        stores.lake.close()
+        stores.own_lake.close()
     finally:
         stores.log.close()
-        remember_stop(stores.data, stores.log, stores.lake.committed_position())
+        remember_stop(stores.data, stores.log, stores.own_lake.committed_position())
         for writer, log in stores.worker_logs.items():
             if writer not in stores.workers:
                 log.close()
@@ -165,7 +174,7 @@ def open_database(url: str, data: Path) -> Database:
         refuse(f"the database cannot be opened: {reason} (setting database_url)")
 
 
-def _lake_settings(settings: Settings) -> LakeSettings:
+def lake_settings(settings: Settings) -> LakeSettings:
     """Return the settings of the lake, in which a file stays for as long as a query may read it."""
     snapshot_s = SNAPSHOT_TIMEOUTS * settings.query.timeout_s
     kept_s = max(settings.lake.maintenance.keep_removed_s, snapshot_s)

@@ -58,8 +58,11 @@ def has_tables(settings: Settings, data: Path) -> bool:
     return tables_directory(settings, data).exists()
 
 
-def open_catalog(settings: Settings, data: Path) -> Catalog:
-    """Open the datasets. Raise SystemExit where the tables are elsewhere, or the store cannot be used; OSError."""
+def open_catalog(settings: Settings, data: Path, owner_id: str = "") -> Catalog:
+    """Open the datasets. Raise SystemExit where the tables are elsewhere, or the store cannot be used; OSError.
+
+    They belong to the data directory, or to whoever has the same `owner_id`.
+    """
     if is_object_store(settings):
         url = settings.server.storage.rstrip("/")
     else:
@@ -75,7 +78,7 @@ def open_catalog(settings: Settings, data: Path) -> Catalog:
     local = data / LAKE_DIRECTORY
     if local.is_dir() and any(local.iterdir()) and local != Path(url):
         refuse(f"this data directory has tables in {local}: leave out setting storage, or take another data directory")
-    owner = known or TableStoreOwner(str(uuid.uuid4()), url)
+    owner = TableStoreOwner(owner_id, url) if owner_id else known or TableStoreOwner(str(uuid.uuid4()), url)
     try:
         if is_object_store(settings):
             return _object_catalog(url, settings.server.cache_bytes, data, owner)

@@ -13,11 +13,8 @@ import pytest
 
 from tailrace.events import TailraceError
 from tailrace.fleet.nodes import FleetNode, NodeRole
-from tailrace.ingest.worker_service import PassedOn
-from tailrace.server.app import FAULT
 from tailrace.server.asgi import Application, Receive, Scope, Send
-from tailrace.server.fleet.application import NodeApplication
-from tailrace.server.fleet.forwarding import MAX_HOPS, Forwarder
+from tailrace.server.fleet.forwarding import MAX_HOPS, ClientLeft, Forwarder, NodeUnavailable, RequestContent
 from tailrace.server.fleet.gate import HOPS, NodeGate
 from tailrace.server.fleet.proof import ForwardingProof
 from tailrace.server.http import HttpServer
@@ -95,15 +92,8 @@ class Back:
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
         await self.wait(scope, receive, send)
 
-    async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise PassedOn
 
-
-async def pass_on_unless_refused(scope: Scope, receive: Receive, send: Send) -> None:
-    """Refuse what is to be refused, as a server's application does, and pass on everything else."""
-    error: TailraceError | None = scope.get(FAULT)
-    if error is None:
-        raise PassedOn
+async def refuse(error: TailraceError, receive: Receive, send: Send) -> None:
     async for _ in body_of(receive):
         pass
     await answer(send, error.message.encode(), error.status, [(b"retry-after", b"%d" % (error.retry_after_s or 0))])
@@ -128,7 +118,17 @@ def node_at(url: str, name: str = "back") -> FleetNode:
 
 def front_of(nodes: Callable[[], list[FleetNode]], *, live: Callable[[FleetNode], bool] = lambda node: True) -> Any:
     forwarder = Forwarder(ForwardingProof(SECRET, "front"), live)
-    return NodeApplication(pass_on_unless_refused, forwarder, lambda scope: nodes())
+
+    async def forward(scope: Scope, receive: Receive, send: Send) -> None:
+        content = RequestContent(scope["headers"], receive)
+        try:
+            await forwarder.forward(scope, content, send, nodes(), hops=scope.get(HOPS, 0) + 1)
+        except NodeUnavailable as error:
+            await refuse(error, content.receive_rest, send)
+        except ClientLeft:
+            return
+
+    return forward
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -139,7 +139,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 async def fleet(**options: Any) -> AsyncIterator[tuple[Back, httpx.AsyncClient]]:
     """Yield a node that answers, and a client of one before it."""
     back = Back()
-    gate = NodeGate(back, ForwardingProof(SECRET, "back"), {})
+    gate = NodeGate(back, ForwardingProof(SECRET, "back"))
     async with (
         served(gate) as url,
         served(front_of(lambda: [node_at(url)], **options)) as front,
@@ -281,7 +281,7 @@ def test_no_request_goes_in_circles() -> None:
     async def test() -> None:
         urls: list[str] = []
         fronts = [front_of(lambda: [node_at(urls[1])]), front_of(lambda: [node_at(urls[0])])]
-        gates = [NodeGate(front, ForwardingProof(SECRET, "n"), {}) for front in fronts]
+        gates = [NodeGate(front, ForwardingProof(SECRET, "n")) for front in fronts]
         async with (
             served(gates[0]) as one,
             served(gates[1]) as other,
@@ -307,7 +307,7 @@ def test_what_a_client_says_of_itself_is_not_believed() -> None:
         for proof in (ForwardingProof("another secret here", "x"), ForwardingProof(SECRET, "x", clock=lambda: 1e9)):
             name, value = proof.header(scope, MAX_HOPS)
             async with (
-                served(NodeGate(back, ForwardingProof(SECRET, "back"), {})) as url,
+                served(NodeGate(back, ForwardingProof(SECRET, "back"))) as url,
                 httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
             ):
                 for forged in (value, value[:10], b"", b".", value + b"0"):

@@ -121,9 +121,9 @@ class RemoteLake:
 
     def organisation(self, name: str) -> str | None:
         """Return the organisation of a dataset, "" for the first one; None where there is no such dataset."""
-        if (own := self._own_for(name)) is not None:
-            return own.organisation(name)
-        entry = self._directory.get(name)
+        if (own := self._own_for(name)) is not None and (found := own.organisation(name)) is not None:
+            return found
+        entry = self._directory.get(name)  # also of what this node is about to open
         if entry is None:
             return None
         return entry.organisation if isinstance(entry, DatasetInfo) else entry.info.organisation
@@ -159,9 +159,14 @@ class RemoteLake:
 
     def get(self, name: str) -> DatasetInfo:
         """Raise DatasetNotFound, DatasetUnavailable, OwnerUnavailable while the node that would have it is silent."""
-        if (own := self._own_for(name)) is not None:
-            return own.get(name)
         entry = self._directory.get(name)
+        if (own := self._own_for(name)) is not None:
+            try:
+                return own.get(name)
+            except DatasetUnavailable:
+                # It opens in a moment, and is known from the node that had it before.
+                if not isinstance(entry, DatasetInfo):
+                    raise
         if isinstance(entry, DatasetInfo):
             return entry
         if entry is not None:
@@ -174,7 +179,7 @@ class RemoteLake:
     def has(self, name: str) -> bool:
         """Return whether there is a dataset of this name that can be opened."""
         own = self._own_for(name)
-        return own.has(name) if own is not None else isinstance(self._directory.get(name), DatasetInfo)
+        return (own is not None and own.has(name)) or isinstance(self._directory.get(name), DatasetInfo)
 
     def check(self, name: str) -> None:
         """Raise DatasetNotFound or DatasetUnavailable for a dataset that accepts no events."""

@@ -150,14 +150,27 @@ class Forwarder:
 class RequestContent(httpx.AsyncByteStream):
     """The body of a request that is forwarded, as it comes."""
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive, body: bytes | None = None) -> None:
-        """Take the body where it was read already."""
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> None:
         self._receive = receive
-        self._body = body
+        self._body: bytes | None = None  # where it was read already, and is to be read again
+        self._is_given = False  # what was read already
         self._complete = asyncio.Event()
         self.is_begun = False  # something of it was read, and cannot be read again
-        if body is not None or not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
+        if not any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
             self._complete.set()
+
+    def rewind(self, body: bytes | None) -> None:
+        """Begin anew with a body that was read, where one was."""
+        if body is not None:
+            self._body, self._is_given, self.is_begun = body, False, False
+            self._complete.set()
+
+    async def receive(self) -> Message:
+        """Return the next message of the request, for who answers it here."""
+        if self._body is not None and not self._is_given:
+            self._is_given = True
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        return await self._next()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the parts of the body; raise ClientLeft."""

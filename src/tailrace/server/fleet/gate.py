@@ -1,7 +1,5 @@
 """What a node's requests meet first: what another node says of them is believed, what a client forges is dropped."""
 
-from collections.abc import Mapping
-
 from tailrace.server.asgi import Application, Receive, Scope, Send
 from tailrace.server.fleet.proof import HEADER, ForwardingProof
 
@@ -9,20 +7,15 @@ HOPS = "tailrace.hops"  # of a scope: how often the request was forwarded
 
 
 class NodeGate:
-    """Passes requests to an application, with the client's address and scheme where a node says them.
+    """Passes requests to an application, with the client's address and scheme where a node says them."""
 
-    What nodes ask of each other alone is answered by applications of its own, by path.
-    """
-
-    def __init__(self, application: Application, proof: ForwardingProof, internal: Mapping[str, Application]) -> None:
+    def __init__(self, application: Application, proof: ForwardingProof) -> None:
         self._application = application
         self._proof = proof
-        self._internal = internal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         headers = scope["headers"]
-        application = self._application
         if any(name == HEADER for name, _ in headers):
             said = self._proof.check(scope)
             scope["headers"] = [(name, value) for name, value in headers if name != HEADER]
@@ -30,5 +23,4 @@ class NodeGate:
                 scope["client"] = (said.address, said.port)
                 scope["scheme"] = said.scheme
                 scope[HOPS] = said.hops
-                application = self._internal.get(scope["path"], application)
-        await application(scope, receive, send)
+        await self._application(scope, receive, send)

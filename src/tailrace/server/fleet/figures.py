@@ -1,0 +1,95 @@
+"""Whether a node is ready for what its role is, and what it measures."""
+
+import asyncio
+import shutil
+
+from tailrace.api.services import ServerHealth
+from tailrace.fleet.nodes import NodeRole
+from tailrace.lake import SharedLake
+from tailrace.lake.health import Lag
+from tailrace.lake.maintenance_counters import MaintenanceCounters
+from tailrace.query import Engine
+from tailrace.server.fleet.parts import NodeServer
+from tailrace.server.metrics import CacheFigures, Gauges, exposition
+from tailrace.server.readiness import FAULTS_LISTED, disk_fault, summary
+
+
+async def node_health(node: NodeServer, stopping: asyncio.Event) -> ServerHealth:
+    """Return whether a node has its part in the fleet, and its log, its tables and its engine work."""
+    stores, own_lake = node.stores, _own_lake(node)
+    if stopping.is_set():
+        return ServerHealth("the server is shutting down")
+    if not node.application.is_open:
+        return ServerHealth("the node is starting")
+    if fault := stores.membership.fault or stores.log.fault:
+        return ServerHealth(fault)
+    if own_lake is not None and (fault := own_lake.failure or own_lake.log_fault):
+        return ServerHealth(fault)
+    engine = None if stores.membership.role is NodeRole.INGEST else node.queries.engine
+    if reason := await asyncio.to_thread(_fault, node, own_lake, engine):
+        return ServerHealth(reason)
+    damage = list(own_lake.damage().values()) if own_lake is not None else []
+    more = len(damage) - FAULTS_LISTED
+    listed = damage[:FAULTS_LISTED]
+    return ServerHealth("", (*listed, f"{more} more datasets have damaged files") if more > 0 else tuple(listed))
+
+
+def _own_lake(node: NodeServer) -> SharedLake | None:
+    own = node.stores.own
+    return None if own is None else own.lake
+
+
+def _fault(node: NodeServer, own_lake: SharedLake | None, engine: Engine | None) -> str:
+    """Check the disk, the tables and the engine, which may block."""
+    return (
+        disk_fault("data directory", node.stores.data, node.settings.log.min_free_bytes)
+        or (summary(own_lake.faults()) if own_lake is not None else "")
+        or (engine.fault() if engine is not None else "")
+    )
+
+
+async def node_figures(node: NodeServer, stopping: asyncio.Event) -> bytes:
+    """Return what a node counts and measures, as Prometheus reads it."""
+    is_ready = not (await node_health(node, stopping)).reason
+    return exposition(node.metrics, _gauges(node, is_ready))
+
+
+def _gauges(node: NodeServer, is_ready: bool) -> Gauges:
+    stores, hold, engine, limiter = node.stores, node.hold, node.queries.engine, node.queries.query_limiter
+    lake, log = _own_lake(node), stores.log
+    lag = lake.lag() if lake is not None else Lag(0, 0.0)
+    damage = [*log.damage, *(lake.log_damage if lake is not None else ())]
+    return Gauges(
+        is_ready=is_ready,
+        free_disk_bytes=shutil.disk_usage(stores.data).free,
+        uncommitted_events=lag.events,
+        uncommitted_age_s=lag.age_s,
+        running_queries=limiter.running,
+        waiting_queries=limiter.waiting,
+        log_bytes=log.size_bytes,
+        log_damage=len(damage),
+        log_missing_positions=sum(gap.missing_positions for gap in damage),
+        unavailable_datasets=len(lake.unavailable()) if lake is not None else 0,
+        backlog_bytes=lake.backlog_bytes if lake is not None else 0,
+        uncommitted_bytes=lake.uncommitted_bytes if lake is not None else 0,
+        held_answers=hold.waiting,
+        answers_held=hold.held,
+        answers_held_s=hold.held_s,
+        commits=lake.commits if lake is not None else 0,
+        commit_failures=lake.commit_failures if lake is not None else 0,
+        shred_failures=lake.shred_failures if lake is not None else 0,
+        set_aside=lake.set_aside if lake is not None else 0,
+        damaged_files=lake.damaged_files() if lake is not None else 0,
+        maintenance=lake.maintenance if lake is not None else MaintenanceCounters(),
+        caches={
+            name: CacheFigures(cache.bytes, cache.hits, cache.misses)
+            for name, cache in (
+                ("metadata", engine.row_groups),
+                ("answers", engine.answers),
+                *([("files", stores.catalog.cache)] if stores.catalog.cache is not None else ()),
+            )
+        },
+        monitor_runs=node.leadership.runs,
+        notifications=node.leadership.notifications,
+        connections=node.streams.connections(),
+    )

@@ -1,0 +1,164 @@
+"""A fleet of processes: any node answers any request, and one that ends takes nothing along."""
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from support.fleet_servers import ServerFleet
+from support.s3 import Proxy, S3Server
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from conftest import MakeServer, Server
+
+DATASETS = [f"d-{number}" for number in range(4)]
+
+
+class Sender:
+    """Sends numbered events, and knows which were acknowledged."""
+
+    def __init__(self) -> None:
+        self.sent = {dataset: list[int]() for dataset in DATASETS}
+        self._next = 0
+
+    def send(self, node: "Server") -> None:
+        """Send an event to each dataset at a node."""
+        for dataset in DATASETS:
+            self.send_one(node, dataset)
+
+    def send_one(self, node: "Server", dataset: str) -> None:
+        """Send an event; raise AssertionError where it is refused."""
+        assert self.try_one(node, dataset, node.client) == ""
+
+    def try_one(self, node: "Server", dataset: str, client: httpx.Client) -> str:
+        """Send an event; return why it is refused, nothing where it is not."""
+        self._next += 1
+        headers = {"Authorization": f"Bearer {node.token}"}
+        try:
+            answer = client.post(f"{node.url}/v1/datasets/{dataset}/ingest", json=[{"n": self._next}], headers=headers)
+        except httpx.TransportError as error:
+            return repr(error)
+        if answer.status_code == 200:
+            self.sent[dataset].append(self._next)
+        return "" if answer.status_code == 200 else answer.text
+
+
+def found(node: "Server") -> dict[str, list[int]]:
+    """Return what a node has of all datasets."""
+    return {dataset: _numbers(node, dataset) for dataset in DATASETS}
+
+
+def _numbers(node: "Server", dataset: str) -> list[int]:
+    return [row["n"] for row in node.sql(f'SELECT n FROM "{dataset}" ORDER BY n')]
+
+
+@pytest.fixture
+def fleet(make_server: "MakeServer", s3: S3Server, proxy: Proxy, postgres_url: str) -> ServerFleet:
+    return ServerFleet(make_server, s3, postgres_url)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_any_node_answers_any_request_and_a_killed_one_takes_nothing_along(fleet: ServerFleet) -> None:
+    fleet.start(lake=2, ingest=2, query=1)
+    nodes, sender = fleet.nodes, Sender()
+    for number, dataset in enumerate(DATASETS):
+        list(nodes.values())[number % len(nodes)].create(dataset)
+
+    for node in nodes.values():
+        sender.send(node)
+        for reader in nodes.values():
+            assert found(reader) == sender.sent
+
+    keyed = [node.ingest("d-0", [{"n": 0}], headers={"Idempotency-Key": "once"}).status_code for node in nodes.values()]
+    assert keyed == [200] * len(nodes)
+    sender.sent["d-0"].insert(0, 0)
+    assert found(nodes["query-0"]) == sender.sent
+
+    for killed, other in (("lake-0", "ingest-0"), ("ingest-1", "ingest-0"), ("query-0", "lake-1")):
+        nodes[killed].kill()
+        for _ in range(3):
+            sender.send(nodes[other])
+        wait_until(lambda other=other: _answers(nodes[other], sender))  # type: ignore[misc]
+        nodes[killed].launch_unready()
+        wait_until(lambda killed=killed: _answers(nodes[killed], sender))  # type: ignore[misc]
+        sender.send(nodes[killed])
+    assert {name: found(node) for name, node in nodes.items()} == dict.fromkeys(nodes, sender.sent)
+
+    nodes["ingest-0"].client.delete("/v2/datasets/d-3").raise_for_status()
+    assert {node.ingest("d-3", [{"n": 1}]).status_code for node in nodes.values()} == {404}
+    for node in nodes.values():
+        assert node.stop() == 0, node.errors.read_text()
+
+
+def _answers(node: "Server", sender: Sender) -> bool:
+    """Return whether a node answers queries of all datasets, which then must be right."""
+    try:
+        answers = [
+            node.client.post("/tailrace/v1/sql", json={"sql": f'SELECT n FROM "{dataset}" ORDER BY n'})
+            for dataset in DATASETS
+        ]
+    except httpx.TransportError:
+        return False
+    if any(answer.status_code == 503 for answer in answers):
+        assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)
+        return False
+    rows = {
+        dataset: [row["n"] for row in answer.json()["rows"]] for dataset, answer in zip(DATASETS, answers, strict=True)
+    }
+    assert rows == sender.sent
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_nodes_are_restarted_one_after_the_other_without_a_refused_event(fleet: ServerFleet) -> None:
+    fleet.start(lake=2, ingest=2, query=1)
+    nodes, sender = fleet.nodes, Sender()
+    for dataset in DATASETS:
+        nodes["ingest-0"].create(dataset)
+
+    with _balanced(nodes, sender):
+        for name in ("ingest-0", "ingest-1", "lake-0", "lake-1", "query-0"):
+            assert nodes[name].stop() == 0, nodes[name].errors.read_text()
+            nodes[name].launch_unready()
+            wait_until(lambda name=name: nodes[name].client.get("/readyz").status_code == 200)  # type: ignore[misc]
+
+    assert min(len(each) for each in sender.sent.values()) > 20
+    for node in nodes.values():
+        assert found(node) == sender.sent
+
+
+@contextmanager
+def _balanced(nodes: "dict[str, Server]", sender: Sender) -> Iterator[None]:
+    """Send to the nodes that are ready, one after the other, as a load balancer does, for as long as this lasts."""
+    ending = threading.Event()
+    failures: list[str] = []
+
+    def run() -> None:
+        turns = ((dataset, item) for dataset in itertools.cycle(DATASETS) for item in nodes.items())
+        with httpx.Client(timeout=30, trust_env=False) as client:
+            while not ending.is_set():
+                dataset, (name, node) = next(turns)
+                if _is_ready(node) and (failure := sender.try_one(node, dataset, client)):
+                    failures.append(f"{name}: {failure}")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+    assert failures == []
+
+
+def _is_ready(node: "Server") -> bool:
+    try:
+        return httpx.get(f"{node.url}/readyz", timeout=5, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,80 @@
+"""The datasets of a node's shards come and go with its leases, and so does what it does as the leader."""
+
+from typing import Any
+
+from tailrace.fleet.lake_keeper import LakeKeeper
+from tailrace.fleet.membership import LEADER
+from tailrace.fleet.shards import lease_name, shard_of
+from tailrace.server.fleet.keeping import NodeKeeper
+
+NAMES = [f"d-{number}" for number in range(20)]
+
+
+class Lake:
+    """Notes what it has, and what was committed."""
+
+    def __init__(self) -> None:
+        self.catalog = Catalog()
+        self.has: set[str] = set()
+        self.committed: list[str] = []
+
+    def names(self) -> list[str]:
+        return sorted(self.has)
+
+    def take(self, names: list[str]) -> None:
+        self.has.update(names)
+
+    def give(self, names: list[str], *, commit: bool) -> None:
+        self.has.difference_update(names)
+        self.committed += names if commit else []
+
+
+class Catalog:
+    """All datasets; whoever lists them says which may be tidied up."""
+
+    def names(self, is_own: Any) -> list[str]:
+        assert not all(map(is_own, NAMES))
+        return NAMES
+
+
+class Leading:
+    """Whether the node leads."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def begin(self) -> None:
+        self.is_on = True
+
+    def end(self) -> None:
+        self.is_on = False
+
+
+class Believing:
+    """A membership that believes in its leases."""
+
+    def owns(self, dataset: str) -> bool:
+        return True
+
+
+def test_a_shards_datasets_are_the_lakes_for_as_long_as_the_node_has_its_lease() -> None:
+    lake, leading, forgotten = Lake(), Leading(), list[str]()
+    keeper = NodeKeeper(lambda: leading)
+    keeper.membership = Believing()  # type: ignore[assignment]
+    keeper.lake = LakeKeeper(lake, None, forgotten.extend)  # type: ignore[arg-type]
+    first, second = shard_of("d-0"), shard_of("d-1")
+    assert not keeper.owns("d-0")
+
+    keeper.begin({lease_name(first): 1, lease_name(second): 1, LEADER: 1})
+    assert lake.has == {name for name in NAMES if shard_of(name) in (first, second)}
+    assert (keeper.owns("d-0"), keeper.owns("d-1"), leading.is_on) == (True, True, True)
+
+    keeper.end([lease_name(first)])
+    assert (keeper.owns("d-0"), keeper.owns("d-1"), leading.is_on) == (False, True, True)
+    assert "d-0" in lake.committed
+    assert forgotten == lake.committed
+
+    keeper.lose([lease_name(second), LEADER])
+    assert lake.has == set()
+    assert "d-1" not in lake.committed
+    assert not leading.is_on

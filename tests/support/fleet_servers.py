@@ -1,0 +1,47 @@
+"""A fleet of real server processes on one S3 server and one database, for tests."""
+
+from typing import TYPE_CHECKING
+
+from support.s3 import S3Server
+from support.waiting import wait_until
+
+if TYPE_CHECKING:
+    from conftest import MakeServer, Server
+
+ROOT_TOKEN = "xapt-of-the-owner-of-the-fleet"
+SECRET = "the-secret-of-the-fleet-of-a-test"
+
+
+class ServerFleet:
+    """Nodes by name, each a process; any may be stopped, killed and started again."""
+
+    def __init__(self, make_server: "MakeServer", s3: S3Server, database_url: str, *options: str) -> None:
+        self._make_server = make_server
+        storage = s3.url()
+        self._options = (
+            f"--storage={storage}/tables",
+            f"--log={storage}/log",
+            "--log-group-ms=5",
+            f"--database-url={database_url}",
+            f"--fleet-secret={SECRET}",
+            "--lease-s=2",
+            "--drain-s=1",
+            *options,
+        )
+        self.nodes: dict[str, Server] = {}
+
+    def start(self, **counts: int) -> None:
+        """Start so many nodes of each role, and return once all are ready."""
+        added = [
+            self._make_server(
+                f"--role={role}", f"--node={role}-{number}", *self._options, env={"TAILRACE_ROOT_TOKEN": ROOT_TOKEN}
+            )
+            for role, count in counts.items()
+            for number in range(count)
+        ]
+        names = [f"{role}-{number}" for role, count in counts.items() for number in range(count)]
+        self.nodes.update(zip(names, added, strict=True))
+        for node in added:
+            node.launch_unready()
+        for node in added:
+            wait_until(lambda node=node: node.client.get("/readyz").status_code == 200)  # type: ignore[misc]
