@@ -61,10 +61,6 @@ class LogPositions:
             told = list(connection.scalars(select(log_positions.c.positions)))
         return lowest(told) if len(told) == SHARDS else {}
 
-    def is_released(self, writer: str, position: int) -> bool:
-        """Return whether objects of a writer may be deleted up to a position: then one that is missing is not lost."""
-        return self.released().get(writer, 0) >= position
-
 
 def lowest(several: Iterable[Positions]) -> dict[str, int]:
     """Return the lowest position in each writer's log, of those that all have."""
