@@ -102,6 +102,7 @@ def make_things(server: "Server") -> dict[str, dict[str, str]]:
         },
         "/v2/views": {"id": made("/v2/views", {"name": OURS, "aplQuery": f"['{OURS}']", "datasets": [OURS]})},
         "/v2/dashboards": {"uid": OURS, "chart": "c"},
+        "/api/internal/dashboards": {"id": OURS},
         "/v2/rbac/roles": {"id": made("/v2/rbac/roles", {"name": OURS})},
         "/v2/rbac/groups": {"id": made("/v2/rbac/groups", {"name": OURS, "members": [user]})},
         "/v2/notifiers": {"id": notifier},

@@ -29,6 +29,8 @@ __all__ = ["Services", "build"]
 
 logger = logging.getLogger(__name__)
 
+METRICS_QUERIES = ("/v1/query/_mpl", "/v1/query/metrics/")  # where Axiom has them
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -58,6 +60,13 @@ def build(services: Services) -> Starlette:
     app.state.openapi = cache(lambda: msgspec.json.encode(document()))
     app.state.page = cache(lambda: _page(document()))
     return app
+
+
+def _missing(path: str) -> str:
+    """Return why there is nothing at a path."""
+    if path.startswith(METRICS_QUERIES):
+        return "there are no metrics queries in MPL here: data points are events of their dataset, query it by APL"
+    return f"{path} not found"
 
 
 def _document(protocols: Sequence[Protocol]) -> Mapping[str, Any]:
@@ -114,7 +123,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     if error.status_code == 404:
-        return await _tailrace_error(request, NotFound(f"{request.url.path} not found"))
+        return await _tailrace_error(request, NotFound(_missing(request.url.path)))
     if error.status_code == 405:
         refused = MethodNotAllowed(f"{request.method} is not allowed for {request.url.path}")
         outcome_of(request.scope).route = _path_of(request)

@@ -21,6 +21,8 @@ EVERYONE = "X-AXIOM-EVERYONE"  # owner of a dashboard that the whole organisatio
 UID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 MAX_NAME_LENGTH = 100  # characters
 MAX_CHARTS = 200
+SCHEMA_VERSION, USUAL_REFRESH_S = 2, 60  # where a dashboard says nothing of it
+USUAL_START, USUAL_END = "qr-now-1h", "qr-now"
 MAX_DESCRIPTION_LENGTH = 20_000  # characters
 MAX_DEPTH = 50  # of a patch
 
@@ -64,6 +66,26 @@ class IntegrationDashboard(Struct, frozen=True):
     owner: str
 
 
+class ListedDashboard(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A dashboard as Axiom's MCP server lists them."""
+
+    id: str
+    name: str
+    owner: str
+    charts: list[dict[str, Any]]
+    layout: list[dict[str, Any]]
+    refresh_time: float  # seconds
+    schema_version: float
+    time_window_start: str
+    time_window_end: str
+    version: str
+    created_at: str  # RFC 3339, UTC
+    updated_at: str  # RFC 3339, UTC
+    created_by: str
+    updated_by: str
+    description: str = ""
+
+
 class DashboardWritten(Struct, frozen=True, omit_defaults=True):
     """The answer to a dashboard that was created or replaced."""
 
@@ -92,6 +114,17 @@ async def list_integrations(request: Request, services: Services, grant: Grant) 
     """Return the dashboards of integrations, of which there are none; Axiom's MCP server lists them."""
     no_dashboards: list[IntegrationDashboard] = []
     return json_response(no_dashboards)
+
+
+async def list_for_mcp(request: Request, services: Services, grant: Grant) -> Response:
+    """Return the dashboards that the token may see, as Axiom's MCP server lists them."""
+    documents = await Collection(COLLECTION, services, grant).all()
+    return json_response([_listed(each) for each in documents if _is_visible(each, grant)])
+
+
+async def get_for_mcp(request: Request, services: Services, grant: Grant) -> Response:
+    """Return a dashboard, as Axiom's MCP server shows it."""
+    return json_response(_listed(await _visible_document(services, grant, request.path_params["id"])))
 
 
 async def create_dashboard(request: Request, services: Services, grant: Grant) -> Response:
@@ -273,6 +306,37 @@ def _dashboard(document: Document) -> Dashboard:
     )
 
 
+def _listed(document: Document) -> ListedDashboard:
+    """Return a dashboard with all that Axiom's MCP server requires; the usual where it was stored without, or odd."""
+    dashboard = document.body["dashboard"]
+
+    def number(member: str, usual: int) -> float:
+        value = dashboard.get(member)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else usual
+
+    def text(member: str, usual: str) -> str:
+        value = dashboard.get(member)
+        return value if isinstance(value, str) else usual
+
+    return ListedDashboard(
+        id=document.id,
+        name=dashboard["name"],
+        owner=dashboard["owner"],
+        charts=dashboard["charts"],
+        layout=dashboard["layout"],
+        refresh_time=number("refreshTime", USUAL_REFRESH_S),
+        schema_version=number("schemaVersion", SCHEMA_VERSION),
+        time_window_start=text("timeWindowStart", USUAL_START),
+        time_window_end=text("timeWindowEnd", USUAL_END),
+        version=str(document.version),
+        created_at=document.created_at,
+        updated_at=document.updated_at,
+        created_by=document.created_by,
+        updated_by=document.updated_by,
+        description=text("description", ""),
+    )
+
+
 _FAILURES = {409: DashboardConflict, 412: DashboardConflict}
 _EXAMPLE = {
     "dashboard": {
@@ -345,5 +409,19 @@ ROUTES = (
         list_integrations,
         Permission("dashboards", "read"),
         answer=list[IntegrationDashboard],
+    ),
+    ApiRoute(
+        "GET",
+        "/api/internal/dashboards",
+        list_for_mcp,
+        Permission("dashboards", "read"),
+        answer=list[ListedDashboard],
+    ),
+    ApiRoute(
+        "GET",
+        "/api/internal/dashboards/{id}",
+        get_for_mcp,
+        Permission("dashboards", "read"),
+        answer=ListedDashboard,
     ),
 )
