@@ -280,6 +280,7 @@ class SharedLake(Lake):
         with self._state.lock:
             if (dataset := self._state.datasets.get(name)) is not None:
                 self._opener.adopt(dataset)
+        self._opener.wait(name, DRAIN_TIMEOUT_S)  # so that no event for it is refused once this is answered
         # Had another server taken the datasets meanwhile, it would know nothing of this one.
         self._require(name)
         return info
