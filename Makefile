@@ -1,4 +1,4 @@
-# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, site, licenses, bench, pictures, fuzz, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
+# Targets: run, test, test-fast, test-long, test-newest, test-clients, coverage, lint, lock, docs, site, licenses, bench, fleet, pictures, fuzz, wheels, clean. DATA and PORT of `make run` can be given: make run PORT=9000.
 
 DATA ?= tailrace-data
 PORT ?= 8080
@@ -6,6 +6,8 @@ PYTHON ?= python3
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# How long `make fleet` runs, in s.
+FLEET_SECONDS ?= 60
 # How many times the rounds that the tests name `make test-long` takes.
 ROUNDS ?= 4
 INSTALLED := .venv/.installed
@@ -24,7 +26,7 @@ AXIOM_PY_LEGACY := .venv/clients/axiom-py-0.10
 # Modules are compiled once, not at each start of a server, whatever the shell says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs site licenses bench pictures fuzz wheels clean javascript
+.PHONY: run test test-fast test-long test-newest test-clients coverage lint lock docs site licenses bench fleet pictures fuzz wheels clean javascript
 .DEFAULT_GOAL := run
 
 run: $(INSTALLED)
@@ -77,6 +79,10 @@ site: .venv/.site
 # What Tailrace is made with, and under which licenses; a wheel and the image have it.
 licenses: $(INSTALLED)
 	$(BIN)/python hatch_build.py licenses THIRD_PARTY_LICENSES
+
+# A whole fleet on this machine under load, of which nodes are killed, paused and stopped all the time; needs PostgreSQL.
+fleet: $(INSTALLED_DEV)
+	PYTHONPATH=tests $(BIN)/python -m bench.fleet --seconds $(FLEET_SECONDS)
 
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m bench

@@ -68,6 +68,8 @@ def test_a_shard_brings_its_datasets_and_takes_them_along(database: Database, st
     moved = lease_name(shard_of("d"))
     first.give(moved)
     second.take(moved)
+    assert shard_of("d") not in first.keeper.shards()
+    assert second.keeper.shards() == {shard_of("d")}
     assert values(second.lake) == [1]
     with pytest.raises(DatasetElsewhere):
         first.lake.snapshot("d")

@@ -36,7 +36,7 @@ class LakeNode:
             port=0,
             credentials=credentials,
             owns=self.owns,
-            is_complete=lambda: self.is_complete,
+            shards=lambda: None if self.is_complete else frozenset(),
         )
         self.peer = Peer(name, f"{credentials.scheme}://{HOST}:{self.server.port}")
 

@@ -44,6 +44,10 @@ class LakeKeeper:
         """
         return _shard_of(dataset) in self._fences
 
+    def shards(self) -> frozenset[int]:
+        """Return the shards whose datasets the lake was told to take, all of them, and not to give since."""
+        return frozenset(self._fences)
+
     def begin(self, leases: Mapping[str, int]) -> None:
         """Take the datasets of the shards that leases are for; they are open a moment later. Raise OSError."""
         fences = {shard: fence for name, fence in leases.items() if (shard := shard_of_lease(name)) is not None}

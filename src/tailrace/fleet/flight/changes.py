@@ -26,18 +26,19 @@ _NEVER = (object(), 0)
 class DatasetChanges:
     """The datasets of a lake by the revision of their last change. Thread-safe.
 
-    `is_complete()` says whether the lake knows all datasets that are its own.
+    `shards()` says of which shards the lake knows all datasets; None for all.
     """
 
     def __init__(
         self,
         lake: DatasetStore,
-        is_complete: Callable[[], bool] = lambda: True,
+        shards: Callable[[], frozenset[int] | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.process = uuid.uuid4().hex
         self._lake = lake
-        self._is_complete = is_complete
+        self._shards = shards
+        self._complete: frozenset[int] | None = frozenset()  # shards, when it was looked last
         self._clock = clock
         self._changed = threading.Condition()
         self._revision = 1
@@ -117,7 +118,7 @@ class DatasetChanges:
             tuple(entry for entry in new.values() if isinstance(entry, UnavailableDataset)),
             frozenset(name for name, entry in new.items() if entry is None),
             {name: created_ns for name, (created_ns, revision) in self._dropped.items() if revision > known},
-            self._is_complete(),
+            self._complete,
             LakePressure(lake.backlog_bytes, lake.excess_bytes, lake.commits),
         )
 
@@ -125,6 +126,7 @@ class DatasetChanges:
         """Note what is another one than before; the lock is held."""
         self._looked_s = now_s = self._clock()
         self._clients = {name: heard for name, heard in self._clients.items() if heard[0] + LAPSE_S > now_s}
+        complete = self._shards()  # before the names, which then have all of those
         there: dict[str, Entry | None] = dict.fromkeys(self._lake.names())
         there.update((info.name, info) for info in self._lake.datasets())
         there.update((dataset.info.name, dataset) for dataset in self._lake.unavailable())
@@ -136,7 +138,8 @@ class DatasetChanges:
             self._dropped.pop(name, None)
         for name in gone:
             del self._entries[name]
-        if changed or gone:
+        if changed or gone or complete != self._complete:
+            self._complete = complete
             self._revision = revision
             self._changed.notify_all()
 

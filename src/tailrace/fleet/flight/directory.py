@@ -11,6 +11,7 @@ from tailrace.fleet.flight.changes import Entry, info_of
 from tailrace.fleet.flight.connection import PeerConnection
 from tailrace.fleet.flight.credentials import Peer
 from tailrace.fleet.flight.messages import AskChanges, Changes, LakePressure
+from tailrace.fleet.shards import shard_of
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.dataset_state import UnavailableDataset
 
@@ -33,7 +34,7 @@ class _Followed:
         self.revision = 0
         self.heard_s = -FRESH_S  # monotonic seconds when a question was sent that it answered
         self.pressure = LakePressure()
-        self.is_complete = False
+        self.shards: frozenset[int] | None = frozenset()  # of which it knows all datasets; None: of all
         self.stop = threading.Event()
 
 
@@ -92,10 +93,12 @@ class Directory:
         followed = self._followed.get(peer)
         return followed is not None and time.monotonic() - followed.heard_s < FRESH_S
 
-    def is_complete(self, peer: Peer) -> bool:
-        """Return whether what a lake node has is known, and it has nothing else."""
+    def knows_all_of(self, peer: Peer, name: str) -> bool:
+        """Return whether a lake node would have told of a dataset by now, were there one of this name."""
         followed = self._followed.get(peer)
-        return followed is not None and followed.is_complete and self.is_fresh(peer)
+        if followed is None or not self.is_fresh(peer):
+            return False
+        return followed.shards is None or shard_of(name) in followed.shards
 
     def pressures(self) -> list[LakePressure]:
         """Return what the lake nodes that are heard have in memory."""
@@ -157,7 +160,7 @@ class Directory:
                 if known is not None and info_of(known).created_ns == created_ns:
                     del self._entries[name]
         followed.process, followed.revision = changes.process, changes.revision
-        followed.pressure, followed.is_complete = changes.pressure, changes.is_complete
+        followed.pressure, followed.shards = changes.pressure, changes.shards
 
 
 def _is_older(entry: Entry, known: Entry) -> bool:

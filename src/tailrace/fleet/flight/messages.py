@@ -198,7 +198,7 @@ class Changes(Struct, frozen=True, array_like=True):
     unavailable: tuple[UnavailableDataset, ...]
     opening: frozenset[str]  # that are there, and will be open in a moment
     dropped: Mapping[str, int]  # when each was created, in ns since the Unix epoch
-    is_complete: bool  # there are no others
+    shards: frozenset[int] | None  # of which there are no others; None: of all
     pressure: LakePressure
 
 

@@ -172,7 +172,7 @@ class RemoteLake:
         if entry is not None:
             raise DatasetUnavailable(entry.message)
         owner = self._owners.owner(name)
-        if owner is None or not self._directory.is_complete(owner):
+        if owner is None or not self._directory.knows_all_of(owner, name):
             raise _no_owner(name)
         raise DatasetNotFound(f"dataset {name!r} not found")
 

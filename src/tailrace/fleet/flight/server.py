@@ -58,7 +58,8 @@ class LakeServer:
     """Serves a lake to other nodes, from when it is made. Its methods are called in threads of Flight.
 
     `node` is its name, by which clients mean it; `owns(name)` says whether the lake is the one that has, or would have,
-    a dataset; `is_complete()` whether it has all of those by now. Raise OSError where the address cannot be used.
+    a dataset; `shards()` of which shards it has all by now, None for all. Raise OSError where the address cannot be
+    used.
     `feeds` are what live tails on other nodes read: whoever has them published there gives them.
     """
 
@@ -71,11 +72,11 @@ class LakeServer:
         port: int,
         credentials: Credentials,
         owns: Callable[[str], bool] = lambda name: True,
-        is_complete: Callable[[], bool] = lambda: True,
+        shards: Callable[[], frozenset[int] | None] = lambda: None,
         feeds: TailFeeds | None = None,
     ) -> None:
         self.feeds = feeds or TailFeeds()
-        self.changes = DatasetChanges(lake, is_complete)
+        self.changes = DatasetChanges(lake, shards)
         self._lake = lake
         self._owns = owns
         self._sessions = ServerSessions(credentials.secret, node)

@@ -175,11 +175,18 @@ def _open_own(
         is_released=ReleasedPositions(positions).has,
         published=feeds.publish,
     )
-    keeper.lake = LakeKeeper(lake, positions, feeds.forget)
+    keeper.lake = lake_keeper = LakeKeeper(lake, positions, feeds.forget)
     host, port = settings.server.host, settings.fleet.flight_port
     try:
         server = LakeServer(
-            lake, node=name, host=host, port=port, credentials=credentials, owns=keeper.owns, feeds=feeds
+            lake,
+            node=name,
+            host=host,
+            port=port,
+            credentials=credentials,
+            owns=keeper.owns,
+            shards=lake_keeper.shards,
+            feeds=feeds,
         )
     except OSError as error:
         refuse(f"{error} (setting flight_port)")
