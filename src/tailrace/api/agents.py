@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from tailrace.access import Grant
 from tailrace.agents import Application
-from tailrace.api.route import ANY_TOKEN, ApiRoute
+from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services
 
 EXAMPLE = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
@@ -40,6 +40,6 @@ ROUTES = (
         example=EXAMPLE,
         answer=dict[str, Any],
         refusals=(406, 501),
-        further_permission="what the tools ask for",
+        further_permission=QUERY,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -278,14 +279,19 @@ def _number(value: float) -> str:
     return INFINITIES.get(value) or (str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value))
 
 
-LOGQL = ParameterDoc("query", 'In LogQL, such as {dataset="web"} |= "error"; see docs/loki.md.', required=True)
-SELECTOR = ParameterDoc("query", 'A selector, such as {dataset="web"}.')
+LOGQL = ParameterDoc(
+    "query",
+    'In LogQL, such as {dataset="web"} |= "error"; see docs/loki.md.',
+    required=True,
+    example='{dataset="demo"}',
+)
+SELECTOR = ParameterDoc("query", "A selector of the dataset.", required=True, example='{dataset="demo"}')
 START = ParameterDoc("start", "ns or seconds since 1970, or RFC 3339; an hour before the end where it is not given.")
 END = ParameterDoc("end", "The same; now where it is not given.")
 LIMIT = ParameterDoc("limit", f"Lines, at most {MAX_LIMIT}.", int)
 STEP = ParameterDoc("step", "Seconds, or a duration, between two numbers.")
 DIRECTION = ParameterDoc("direction", "backward, or forward for the oldest lines.")
-MATCH = ParameterDoc("match[]", "A selector; repeatable.")
+MATCH = ParameterDoc("match[]", "A selector; repeatable.", required=True, example='{dataset="demo"}')
 PREFIX = "/loki/api/v1"
 RANGED = (LOGQL, START, END, STEP, LIMIT, DIRECTION)
 INSTANT = (LOGQL, ParameterDoc("time", "As start; now where it is not given."), LIMIT, DIRECTION)
@@ -304,7 +310,7 @@ QUERIES = tuple(
     for path, handler, parameters in (
         ("query_range", query_range, RANGED),
         ("query", query, INSTANT),
-        ("labels", labels, (SELECTOR, START, END)),
+        ("labels", labels, (replace(SELECTOR, required=False), START, END)),
         ("label/{label}/values", label_values, (SELECTOR, START, END)),
         ("series", series, (MATCH, START, END)),
     )

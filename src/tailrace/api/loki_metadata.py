@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.requests import Request
 
 from tailrace.access import Grant
@@ -205,8 +206,10 @@ _TYPES: Mapping[str, Any] = {
 }
 
 
-SELECTOR = ParameterDoc("query", 'A selector, such as {dataset="web"}.')
-LOGQL = ParameterDoc("query", 'A query of lines in LogQL, such as {dataset="web"} |= "error".', required=True)
+SELECTOR = ParameterDoc("query", "A selector of the dataset.", required=True, example='{dataset="demo"}')
+LOGQL = ParameterDoc(
+    "query", 'A query of lines in LogQL, such as {dataset="web"} |= "error".', required=True, example='{dataset="demo"}'
+)
 START = ParameterDoc("start", "ns or seconds since 1970, or RFC 3339; an hour before the end where it is not given.")
 END = ParameterDoc("end", "The same; now where it is not given.")
 LIMIT = ParameterDoc("limit", "Fields, or values.", int)
@@ -225,7 +228,7 @@ ROUTES = tuple(
     )
     for path, handler, answer, parameters in (
         ("index/stats", index_stats, IndexStatistics, (SELECTOR, START, END)),
-        ("detected_labels", detected_labels, DetectedLabels, (SELECTOR, START, END)),
+        ("detected_labels", detected_labels, DetectedLabels, (replace(SELECTOR, required=False), START, END)),
         ("detected_fields", detected_fields, DetectedFields, (LOGQL, START, END, LIMIT, LINES)),
         (
             "detected_field/{label}/values",

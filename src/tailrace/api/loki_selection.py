@@ -1,4 +1,4 @@
-"""What Loki's query API asks of datasets: which ones a selector is over, their events as labels, errors as Loki's."""
+"""What Loki's query API asks of datasets: which ones a selector is over, their events as labels."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -16,8 +16,7 @@ from tailrace.api import apl
 from tailrace.api.loki_parameters import Parameters, parameters_of
 from tailrace.api.services import Handler, Services
 from tailrace.api.statistics import fields_of
-from tailrace.events import BadRequest, TailraceError
-from tailrace.events.outcome import outcome_of
+from tailrace.events import BadRequest
 from tailrace.query import AplRequest, Interrupt
 from tailrace.query.apl.tree import Program
 from tailrace.query.logql import compile as compiled
@@ -79,16 +78,12 @@ class Asker(Struct, frozen=True):
 
 
 def answering(*, enveloped: bool = True) -> Callable[[Answer], Handler]:
-    """Return what makes handlers that answer as Loki does: data, most of it in an envelope, and errors as text."""
+    """Return what makes handlers that answer with data, most of it in Loki's envelope; errors are the API's."""
 
     def handler(answer: Answer) -> Handler:
         @wraps(answer)
         async def handle(request: Request, services: Services, grant: Grant) -> Response:
-            try:
-                data = await answer(request, services, grant, await parameters_of(request))
-            except TailraceError as error:
-                outcome_of(request.scope).refuse(error)
-                return Response(error.message + "\n", error.status, media_type="text/plain")
+            data = await answer(request, services, grant, await parameters_of(request))
             content = msgspec.json.encode({"status": "success", "data": data} if enveloped else data)
             if grant.budget is not None:
                 await asyncio.to_thread(services.access.budgets.spend, grant, Usage(bytes=len(content)))

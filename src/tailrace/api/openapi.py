@@ -267,6 +267,7 @@ def _operation_object(operation: Operation, schema: Types) -> dict[str, Any]:
             "description": each.about,
             "required": each.required,
             "schema": schema(each.type),
+            **({"example": each.example} if each.example else {}),
         }
         for each in operation.parameters
     ]

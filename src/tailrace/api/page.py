@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from tailrace.api.media import JSON
 
@@ -125,7 +126,7 @@ def curl(method: str, path: str, operation: Mapping[str, Any], document: Documen
     """Return a command for a shell that calls the operation with the first of its examples."""
     filled = _NAME.sub(lambda match: _filled(match[1], path), path)
     query = "&".join(
-        f"{each['name']}={'ID' if each['name'].endswith('Ids') else 'demo'}"
+        f"{each['name']}={quote(each.get('example', 'ID' if each['name'].endswith('Ids') else 'demo'))}"
         for each in operation.get("parameters", ())
         if each["required"] and each["in"] == "query"
     )

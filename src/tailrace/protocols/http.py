@@ -317,6 +317,7 @@ class ParameterDoc(Struct, frozen=True):
     type: Any = str  # a type that msgspec has a JSON Schema for
     required: bool = False
     where: Literal["query", "header"] = "query"
+    example: str = ""
 
 
 class BodyDoc(Struct, frozen=True):
