@@ -47,7 +47,8 @@ test-long: $(INSTALLED_DEV)
 # Lines and branches of the way from a body to a table that these packages' quick tests pass, and those that ask a store of
 # objects beside them; fails below the bound in pyproject.toml.
 coverage: $(INSTALLED_DEV)
-	TEST_ROUNDS=0.1 $(PYTEST) -m "(not process or store) and not costly and not slow" --cov --cov-report=term tests/parsing tests/log tests/lake tests/storage
+	TEST_ROUNDS=0.1 $(PYTEST) -m "(not process or store) and not costly and not slow" --cov --cov-report=term \
+		tests/parsing tests/log tests/lake tests/storage tests/backup tests/fleet
 
 # What a library's change could break, against the newest that the ranges of pyproject.toml allow: tells, and does not fail.
 test-newest: .venv/bin/uv

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.events import FIRST_TIME_NS
 from support.object_stores import hurried
@@ -268,3 +269,37 @@ def test_a_sweep_takes_no_file_that_another_is_about_to_commit(
     assert values(first) == values(second) == [1]
     first.commit_now()
     assert values(first) == values(second) == values(stores.lake("d")) == [1]
+
+
+def test_a_dataset_is_changed_where_it_is_and_nowhere_else(stores: SharedStores) -> None:
+    elsewhere: set[str] = set()
+    lake = stores.lake("d", owns=lambda name: name not in elsewhere)
+    for n in range(1, 5):
+        stores.append("w1", n)
+        assert values(lake)[-1] == n
+        lake.commit_now("d")
+
+    first = lake.snapshot("d").files[0].name
+
+    def changes() -> list[Callable[[], object]]:
+        return [
+            lambda: lake.update("d", description="what it is").description,
+            lambda: lake.declare("d", {"took": "timespan"}),
+            lambda: lake.trim("d", FIRST_TIME_NS + 2 * 10**9),
+            lambda: lake.delete_where("d", lambda file, fields: np.array([0]), dry_run=True).rows_matched,
+            lambda: lake.compact("d"),
+            lambda: lake.sweep("d") >= 0,
+            lambda: lake.commit_now("d"),
+        ]
+
+    assert [change() for change in changes()] == ["what it is", None, 1, 3, None, True, None]
+    assert values(lake) == [2, 3, 4]
+    assert first not in [file.name for file in lake.snapshot("d").files]
+    assert lake.get("d").declared == {"took": "timespan"}
+
+    elsewhere.add("d")
+    for change in changes():
+        with pytest.raises(DatasetElsewhere):
+            change()
+    elsewhere.clear()
+    assert values(lake) == [2, 3, 4]
