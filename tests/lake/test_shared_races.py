@@ -214,4 +214,4 @@ def test_so_it_is_in_an_object_store_that_fails_now_and_then(
     with shared_stores(
         tmp_path, lambda: object_files.open_s3(f"{url}/tables"), lambda: object_store.open_s3(f"{url}/logs")
     ) as stores:
-        race_in_threads(stores, appends=rounds(100), commits=rounds(20))
+        race_in_threads(stores, appends=rounds(30), commits=rounds(6))
