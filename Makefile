@@ -9,7 +9,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # How long `make fleet` runs, in s.
 FLEET_SECONDS ?= 60
 # How many times the rounds that the tests name `make test-long` takes.
-ROUNDS ?= 4
+ROUNDS ?= 3
 INSTALLED := .venv/.installed
 INSTALLED_DEV := .venv/.installed-dev
 NATIVE := src/tailrace/native/_native.so
