@@ -1,4 +1,4 @@
-"""The rounds of a test: a third in `make test`, a fifth in `make test-fast`, three times as many in `make test-long`."""
+"""The rounds of a test: a third in `make test`, a fifth in `make test-fast`, three times in `make test-long`."""
 
 import os
 
