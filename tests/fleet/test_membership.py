@@ -229,10 +229,12 @@ def test_a_node_beats_by_itself_and_says_where_it_cannot(database: Database) -> 
     assert node.owns("logs")
     node._nodes = real
     wait_until(lambda: not node.fault)
-    BeatenNode(database, "a").start()
+    other = BeatenNode(database, "a")
+    other.start()
     wait_until(lambda: "another process runs as the node a" in node.fault)
     wait_until(lambda: node.keeper.has == {})
     node.leave()
+    other.leave()
 
 
 class _Unavailable:

@@ -213,15 +213,16 @@ def test_the_node_that_answers_learns_that_the_client_left() -> None:
 def test_the_next_node_answers_where_one_cannot_be_reached() -> None:
     async def test() -> None:
         back = Back()
-        with socket.create_server(("127.0.0.1", 0)) as unused:
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))  # so that nobody else listens there meanwhile
             gone = node_at(f"http://127.0.0.1:{unused.getsockname()[1]}", "gone")
-        async with (
-            served(back) as url,
-            served(front_of(lambda: [gone, node_at(url)])) as front,
-            httpx.AsyncClient(base_url=front, timeout=30, trust_env=False) as client,
-        ):
-            got = await client.post("/echo", content=b"{}")
-            assert (got.status_code, got.json()["size"]) == (201, 2)
+            async with (
+                served(back) as url,
+                served(front_of(lambda: [gone, node_at(url)])) as front,
+                httpx.AsyncClient(base_url=front, timeout=30, trust_env=False) as client,
+            ):
+                got = await client.post("/echo", content=b"{}")
+                assert (got.status_code, got.json()["size"]) == (201, 2)
 
     run(test)
 
