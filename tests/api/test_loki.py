@@ -13,13 +13,13 @@ NS = 1_000_000_000
 CATEGORIZED = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start_ns() -> int:
     """Return a whole minute, an hour ago."""
     return (int(time.time()) // 60 - 60) * 60 * NS
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def logs(server: "Server", start_ns: int) -> str:
     """Return a dataset with 60 lines of two streams, a second apart; every third of one is an error."""
     dataset = server.create("loki-logs")

@@ -39,7 +39,7 @@ class Asked:
         return answer.json() if status == 200 else answer.json()["message"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def asked(server: "Server") -> Asked:
     return Asked(server)
 

@@ -110,7 +110,7 @@ def test_without_a_valid_token_every_guarded_route_is_401(server: "Server", rout
         assert answer.json()["code"] == 401, token
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def weak_token(server: "Server") -> str:
     """Return a token that may send to one dataset and query it, and nothing else."""
     return server.api_token(server.create("routes"), query=True)

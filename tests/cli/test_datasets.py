@@ -7,6 +7,7 @@ import pytest
 from support.commands import Ran, tailrace
 from typer.testing import CliRunner
 
+from tailrace.cli import completion
 from tailrace.cli.app import build
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def test_help_has_an_example(command: list[str]) -> None:
         pytest.param("tailrace token create t {given} --dataset compl-", marks=pytest.mark.slow),
     ],
 )
-def test_the_shell_can_complete_names_of_datasets(server: "Server", line: str) -> None:
+def test_the_shell_can_complete_names_of_datasets(server: "Server", line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "TIMEOUT_S", 60.0)
     for name in ("compl-a", "compl-b"):
         if server.client.get(f"/v2/datasets/{name}").status_code == 404:
             server.create(name)

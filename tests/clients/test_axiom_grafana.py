@@ -73,7 +73,7 @@ class DataSource:
         return table.columns
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def source(server: "Server") -> "Iterator[DataSource]":
     for name in (TRACES, LOGS):
         server.create(name)

@@ -153,7 +153,7 @@ class Agent:
         ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def agent(server: "Server") -> "Iterator[Agent]":
     server.create(TRACES)
     headers = {"Authorization": f"Bearer {server.api_token(TRACES)}", "X-Axiom-Dataset": TRACES}
