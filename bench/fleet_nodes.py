@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from support.ports import free_ports
 from support.postgres import postgres_database, postgres_server
-from support.s3 import Fault, Proxy, S3Server, free_ports, s3_server
+from support.s3 import Fault, Proxy, S3Server, s3_server
 
 ROOT_TOKEN = "xapt-of-the-owner-of-the-fleet"
 SECRET = "the-secret-of-the-fleet-of-this-machine"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import threading
 from base64 import b64encode
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import cramjam
 import httpx
 from msgspec import Struct
+from support.ports import free_port
 from support.waiting import wait_until
 
 from tailrace.protocols.doors.prometheus_messages import CLASSES
@@ -148,13 +148,6 @@ class Sender:
 
 def _filled(text: str, *, token: str, key: str, mark: str) -> str:
     return text.replace("TOKEN", token).replace("KEY", key).replace("?", mark)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_what_has_an_id_is_stored_once_when_the_server_is_killed_amid_requests(make_server: "MakeServer") -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgpack
 from fluent import sender
+from support.ports import free_port
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 TOKEN = "xapt-known-to-the-test"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def count(server: "Server") -> int:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanKind, StatusCode
 from support.node import DOORS, needs_node, run_program
 from support.otlp import attribute, in_protobuf, spans
+from support.ports import free_port
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -189,13 +189,6 @@ def test_over_http(server: "Server") -> None:
         )
 
     send_and_check(server, datasets, make)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def test_over_grpc(make_server: "MakeServer") -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.ports import free_port
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ LOGGER = shutil.which("logger")
 # Debian keeps it where only root's PATH leads.
 RSYSLOGD = os.environ.get("RSYSLOGD") or shutil.which("rsyslogd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
 HOST = "127.0.0.1"
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listening(make_server: "MakeServer", tcp: int, udp: int) -> "Server":

@@ -295,8 +295,14 @@ def test_an_unknown_revoked_or_expired_key_or_one_of_another_kind_starts_no_sess
 ) -> None:
     revoked = make_key(server)
     server.client.delete(f"/tailrace/v1/keys/{revoked['id']}")
-    short = make_key(server, expiresAt=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2)))["key"]
-    assert http.post("/sessions", json={"key": short}).status_code == 200
+    for valid_s in (2, 10, 25):  # the first, unless the machine is busy
+        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + valid_s))
+        spec = {"protocol": "datamix", "name": "short", "destination": DESTINATION, "expiresAt": ends}
+        short = server.client.post("/tailrace/v1/keys", json=spec).json().get("key", "")
+        begun = http.post("/sessions", json={"key": short}).status_code
+        if begun == 200:
+            break
+    assert begun == 200
     other = server.client.post(
         "/tailrace/v1/keys", json={"protocol": "moesif", "name": "test", "dataset": "an-app"}
     ).json()["key"]

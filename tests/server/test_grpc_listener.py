@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 import pytest
+from support.ports import free_port
 from support.streams import HOST, until
 
 from tailrace.events import TailraceError
@@ -16,7 +16,6 @@ from tailrace.protocols.doors.otlp_status import OtlpStatus, encode_status
 from tailrace.server import grpc_listener
 from tailrace.server.asgi import Application, Receive, Scope, Send
 from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
-from tailrace.server.listener import bound
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 LIMITS = GrpcLimits(max_message_bytes=1000, backlog_bytes=2000, max_connections=3, idle_timeout_s=60)
@@ -42,8 +41,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def calling(application: Application, limits: GrpcLimits = LIMITS) -> AsyncIterator[tuple[Any, int]]:
     """Yield what makes a call, its message being an iterator's, and the port."""
-    with bound(HOST, 0, socket.SOCK_STREAM, "") as free:
-        port = free.getsockname()[1]
+    port = free_port()
     listener = GrpcListener(HOST, port, limits)
     await listener.start(application)
     try:

@@ -15,6 +15,7 @@ import grpc  # type: ignore[import-untyped]
 import httpx
 import pytest
 from support.commands import tailrace
+from support.ports import free_port
 from support.tls import needs_openssl, self_signed
 from support.waiting import wait_until
 
@@ -250,8 +251,7 @@ def test_who_begins_no_handshake_is_disconnected(over_tls: "Server") -> None:
 @pytest.mark.slow
 def test_otlp_over_grpc_has_the_certificate_too(make_server: "MakeServer", tmp_path: Path) -> None:
     certificate, key = files_of(tmp_path / "a", OLD)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = make_server(f"--tls-certificate={certificate}", f"--tls-key={key}", f"--otlp-grpc-port={port}")
     server.launch_unready()
 
@@ -271,8 +271,7 @@ def test_otlp_over_grpc_has_the_certificate_too(make_server: "MakeServer", tmp_p
 @pytest.mark.slow
 def test_doors_for_tls_renew_their_certificate(make_server: "MakeServer", tmp_path: Path) -> None:
     certificate, key = files_of(tmp_path / "a", OLD)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     files = [f"--stream-tls-certificate={certificate}", f"--stream-tls-key={key}"]
     server = make_server(*files, f"--gelf-tls-port={port}").start()
 

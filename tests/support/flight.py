@@ -25,6 +25,7 @@ class LakeNode:
         name: str = "lake-1",
         credentials: Credentials = CREDENTIALS,
         settings: LakeSettings = NEVER,
+        port: int = 0,
     ) -> None:
         self.lake = Lake.open(directory, settings)
         self.given_away: set[str] = set()
@@ -33,7 +34,7 @@ class LakeNode:
             self.lake,
             node=name,
             host=HOST,
-            port=0,
+            port=port,
             credentials=credentials,
             owns=self.owns,
             shards=lambda: None if self.is_complete else frozenset(),

@@ -14,6 +14,12 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def cpu_ticks(pid: int) -> int:
+    """Return the CPU time that a process has taken, in hundredths of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
 def descendants(pid: int) -> set[int]:
     """Return the processes that a process made, and theirs."""
     found: set[int] = set()

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socket import socket
 from typing import Literal
 
+from support.ports import free_ports
 from support.waiting import wait_until
 
 BUCKET = "tables"
@@ -88,18 +88,6 @@ def s3_server(directory: Path) -> Iterator[S3Server]:
     finally:
         process.kill()
         process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return different ports that nobody listens on."""
-    sockets = [socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _makes_bucket(server: S3Server) -> bool:

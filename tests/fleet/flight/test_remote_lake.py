@@ -10,6 +10,7 @@ import pytest
 from support.events import batch
 from support.flight import CREDENTIALS, HOST, LakeNode, StatedOwners, remote_lake
 from support.lakes import numbers
+from support.ports import free_port
 from support.waiting import wait_until
 
 from tailrace.events import (
@@ -475,23 +476,26 @@ def test_a_time_that_is_up_is_told(node: LakeNode, lake: RemoteLake) -> None:
         goes_on.set()
 
 
-def test_a_node_that_starts_anew_is_known_again(node: LakeNode, lake: RemoteLake, owners: StatedOwners) -> None:
-    lake.create("d")
-    put(node, 1, 1)
-    assert read(lake) == [1]
-    port = node.server.port
-    node.server.close()
-    with pytest.raises(OwnerUnavailable):
-        read(lake)
-    node.server = served_again(node, port)
+def test_a_node_that_starts_anew_is_known_again(tmp_path: Path) -> None:
+    port = free_port()
+    node = LakeNode(tmp_path / "lake", port=port)
+    with remote_lake(StatedOwners(node.peer), tmp_path / "lake") as lake:
+        lake.create("d")
+        put(node, 1, 1)
+        assert read(lake) == [1]
+        node.server.close()
+        with pytest.raises(OwnerUnavailable):
+            read(lake)
+        node.server = served_again(node, port)
 
-    def answers() -> bool:
-        try:
-            return read(lake) == [1]
-        except OwnerUnavailable:
-            return False
+        def answers() -> bool:
+            try:
+                return read(lake) == [1]
+            except OwnerUnavailable:
+                return False
 
-    wait_until(answers)
+        wait_until(answers)
+    node.close()
 
 
 def served_again(node: LakeNode, port: int) -> LakeServer:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from query.kit import Desk
-from support.processes import is_alive
+from support.processes import cpu_ticks, is_alive
 from support.waiting import wait_until
 
 from tailrace.events import QueryFailed, QueryInvalid, QueryProcessEnded
@@ -167,11 +167,22 @@ def test_a_process_is_used_again_and_replaced_where_it_ended(desk: Desk) -> None
     assert first not in processes(desk)
 
 
+def once_it_computes(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that waits for a query, once it has one."""
+    before = cpu_ticks(pid)
+
+    def send() -> None:
+        wait_until(lambda: cpu_ticks(pid) > before + 5)
+        os.kill(pid, number)
+
+    threading.Thread(target=send).start()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGBUS])
 def test_a_process_that_is_ended_from_outside_costs_its_query_alone(desk: Desk, number: signal.Signals) -> None:
     desk.run("SELECT 1")
     [victim] = processes(desk)
-    threading.Timer(0.2, os.kill, [victim, number]).start()
+    once_it_computes(victim, number)
 
     with pytest.raises(QueryProcessEnded, match=f"was ended from outside, by {number.name}") as caught:
         desk.run(ENDLESS)
@@ -182,7 +193,7 @@ def test_a_process_that_is_ended_from_outside_costs_its_query_alone(desk: Desk, 
 def test_a_process_that_ends_itself_for_want_of_memory_names_the_limit(desk: Desk) -> None:
     desk.run("SELECT 1")
     [victim] = processes(desk)
-    threading.Timer(0.2, os.kill, [victim, signal.SIGABRT]).start()
+    once_it_computes(victim, signal.SIGABRT)
 
     with pytest.raises(QueryFailed, match="query_memory_bytes"):
         desk.run(ENDLESS)
