@@ -1,9 +1,10 @@
 """`make fleet`: a whole fleet on this machine under load, whose nodes are killed, paused and stopped all the time.
 
-An S3 server with a proxy before it that spoils requests, PostgreSQL, lake nodes, ingest nodes and query nodes, each a
-process on loopback. Senders send numbered events to any node; what was acknowledged must be there once and for all,
-what was not may be there or not, and nothing twice. A checker asks any node all the time: each answer must have all
-that was acknowledged before it was asked, or be a refusal in words. Exits with 1 where one of that does not hold.
+An S3 server with a proxy before it that spoils requests, PostgreSQL, lake nodes, ingest nodes, a query node, and a Dask
+scheduler with workers, each a process on loopback. Senders send numbered events to any node; what was acknowledged must
+be there once and for all, what was not may be there or not, and nothing twice. A checker asks any node all the time,
+half of the queries on the workers: each answer must have all that was acknowledged before it was asked, or be a refusal
+in words. Exits with 1 where one of that does not hold.
 """
 
 import argparse
@@ -16,14 +17,24 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 from msgspec import Struct
 from rich.console import Console
 
-from bench.fleet_nodes import FleetNode, Surroundings, surroundings
+from bench.fleet_nodes import (
+    FleetNode,
+    FleetProcess,
+    Surroundings,
+    scheduler_process,
+    surroundings,
+    worker_process,
+)
+from tailrace.query.spread.ask import NOT_SPREAD
 
 ROLES = ("lake", "lake", "ingest", "ingest", "query")
+WORKERS = 2
 DATASETS = [f"fleet-{number}" for number in range(8)]
 BATCH = 20  # events of a request
 SENDERS = 4
@@ -54,6 +65,7 @@ class Outcome(Struct):
     spoiled: Counter[str]  # what was done to nodes
     checks: int = 0
     unanswered: int = 0  # checks that were refused in words
+    spread: int = 0  # checks whose query ran on the workers
     faults: list[str] = []  # what must not be
 
     @property
@@ -65,9 +77,17 @@ class Outcome(Struct):
 class FleetRun:
     """A fleet under load."""
 
-    def __init__(self, plan: Plan, nodes: Sequence[FleetNode], around: Surroundings, console: Console) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        nodes: Sequence[FleetNode],
+        helpers: Sequence[FleetProcess],
+        around: Surroundings,
+        console: Console,
+    ) -> None:
         self._plan = plan
         self._nodes = nodes
+        self._processes = [*nodes, *helpers]
         self._around = around
         self._console = console
         self._random = random.Random(plan.seed)
@@ -136,7 +156,7 @@ class FleetRun:
             dataset, node = chosen.choice(DATASETS), chosen.choice(self._nodes)
             with self._lock:
                 before = set(self.outcome.acknowledged[dataset])
-            found = self._numbers_of(node, dataset)
+            found = chosen.choice((self._numbers_of, self._numbers_spread))(node, dataset)
             with self._lock:
                 self.outcome.checks += 1
                 if found is None:
@@ -146,13 +166,29 @@ class FleetRun:
 
     def _numbers_of(self, node: FleetNode, dataset: str) -> list[int] | None:
         """Return the numbers that a node has of a dataset, None where it answers nothing, or a refusal in words."""
+        answer = self._answer(node, "/tailrace/v1/sql", {"sql": f'SELECT n FROM "{dataset}"'})
+        return None if answer is None else [row["n"] for row in answer["rows"]]
+
+    def _numbers_spread(self, node: FleetNode, dataset: str) -> list[int] | None:
+        """Return the same of a query that is spread over the workers, where there are any."""
+        apl = f"['{dataset}'] | where n >= 0 | summarize times = count() by tostring(n)"
+        answer = self._answer(node, "/v1/datasets/_apl?format=tabular", {"apl": apl, "startTime": "now-1d"})
+        if answer is None:
+            return None
+        if not any(message["msg"].startswith(NOT_SPREAD) for message in answer["status"]["messages"]):
+            self.outcome.spread += 1
+        numbers, times = answer["tables"][0]["columns"]
+        return [int(number) for number, often in zip(numbers, times, strict=True) for _ in range(often)]
+
+    def _answer(self, node: FleetNode, path: str, query: dict[str, str]) -> dict[str, Any] | None:
         try:
-            answer = node.ask("POST", "/tailrace/v1/sql", {"sql": f'SELECT n FROM "{dataset}"'})
+            answer = node.ask("POST", path, query)
         except httpx.TransportError:
             return None
+        said: dict[str, Any] = answer.json()
         if answer.status_code == 200:
-            return [row["n"] for row in answer.json()["rows"]]
-        if not answer.json().get("message"):
+            return said
+        if not said.get("message"):
             self.outcome.faults.append(f"{node.name} refuses a query without words: {answer.status_code}")
         return None
 
@@ -170,36 +206,36 @@ class FleetRun:
         began_s = reported_s = time.monotonic()
         next_s = began_s + self._plan.spoil_every_s
         while (now_s := time.monotonic()) - began_s < self._plan.seconds:
-            for node in self._nodes:
-                node.keep_up()
+            for process in self._processes:
+                process.keep_up()
             if now_s >= next_s:
-                self._spoil_one(self._random.choice(self._nodes))
+                self._spoil_one(self._random.choice(self._processes))
                 next_s += self._plan.spoil_every_s
             if now_s - reported_s >= REPORT_EVERY_S:
                 reported_s = now_s
                 self._report(now_s - began_s)
             time.sleep(0.1)
 
-    def _spoil_one(self, node: FleetNode) -> None:
+    def _spoil_one(self, process: FleetProcess) -> None:
         way = self._random.choice(("killed", "killed", "paused", "stopped"))
-        if not node.is_up:
+        if not process.is_up:
             return
         if way == "paused":
-            node.pause(PAUSE_LEASES * self._plan.lease_s)
+            process.pause(PAUSE_LEASES * self._plan.lease_s)
         elif way == "stopped":
-            node.terminate(DOWN_S)
+            process.terminate(DOWN_S)
         else:
-            node.kill(DOWN_S)
+            process.kill(DOWN_S)
         with self._lock:
-            self.outcome.spoiled[f"{node.name.rpartition('-')[0]} {way}"] += 1
+            self.outcome.spoiled[f"{process.name.rpartition('-')[0]} {way}"] += 1
 
     def _report(self, since_s: float) -> None:
         with self._lock:
             done = self.outcome
-            up = ", ".join(node.name for node in self._nodes if node.is_up)
+            up = ", ".join(process.name for process in self._processes if process.is_up)
             self._console.print(
                 f"{since_s:5.0f} s: {done.events:,} events acknowledged, {done.refused.total()} requests not; "
-                f"{done.checks} checks, {done.unanswered} refused; up: {up}"
+                f"{done.checks} checks, {done.spread} on workers, {done.unanswered} refused; up: {up}"
             )
             for fault in done.faults:
                 self._console.print(f"        WRONG: {fault}", style="bold red")
@@ -209,11 +245,11 @@ class FleetRun:
     def _settle(self) -> None:
         """Wait until all nodes are up and ready."""
         until_s = time.monotonic() + SETTLE_S
-        while not all(node.is_ready() for node in self._nodes):
-            for node in self._nodes:
-                node.keep_up()
+        while not all(process.is_ready() for process in self._processes):
+            for process in self._processes:
+                process.keep_up()
             if time.monotonic() > until_s:
-                away = ", ".join(node.name for node in self._nodes if not node.is_ready())
+                away = ", ".join(process.name for process in self._processes if not process.is_ready())
                 self.outcome.faults.append(f"{away}: not ready {SETTLE_S:g} s after the last trouble")
                 return
             time.sleep(0.2)
@@ -222,23 +258,40 @@ class FleetRun:
         """Compare what each node has with what was acknowledged."""
         for node in self._nodes:
             for dataset in DATASETS:
-                found = self._numbers_of(node, dataset)
-                if found is None:
-                    self.outcome.faults.append(f"{node.name} does not answer in the end")
-                else:
-                    self._compare(node, dataset, self.outcome.acknowledged[dataset], found)
+                for found in (self._numbers_of(node, dataset), self._numbers_spread(node, dataset)):
+                    if found is None:
+                        self.outcome.faults.append(f"{node.name} does not answer in the end")
+                    else:
+                        self._compare(node, dataset, self.outcome.acknowledged[dataset], found)
 
 
 def run(plan: Plan, directory: Path, console: Console) -> Outcome:
     """Run a fleet in a directory, and end it; return what came of it."""
-    with surroundings(directory) as around, _nodes(plan, directory, around) as nodes:
+    with (
+        surroundings(directory) as around,
+        _helpers(directory, around) as helpers,
+        _nodes(plan, directory, around) as nodes,
+    ):
         console.print(f"{len(nodes)} nodes are ready: " + ", ".join(f"{node.name} at {node.url}" for node in nodes))
-        outcome = FleetRun(plan, nodes, around, console).run()
-        for node in nodes:
-            code = node.stop()
+        outcome = FleetRun(plan, nodes, helpers, around, console).run()
+        for process in (*nodes, *helpers[::-1]):
+            code = process.stop()
             if code:
-                outcome.faults.append(f"{node.name} ended with code {code}")
+                outcome.faults.append(f"{process.name} ended with code {code}")
     return outcome
+
+
+@contextmanager
+def _helpers(directory: Path, around: Surroundings) -> Iterator[list[FleetProcess]]:
+    workers = [worker_process(f"worker-{number}", directory, around) for number in range(WORKERS)]
+    helpers = [scheduler_process(directory, around), *workers]
+    try:
+        for helper in helpers:
+            helper.start()
+        yield helpers
+    finally:
+        for helper in helpers:
+            helper.end()
 
 
 @contextmanager
@@ -248,7 +301,7 @@ def _nodes(plan: Plan, directory: Path, around: Surroundings) -> Iterator[list[F
     for role in ROLES:
         name = f"{role}-{numbers[role]}"
         numbers[role] += 1
-        nodes.append(FleetNode(name, role, directory / name, around, lease_s=plan.lease_s))
+        nodes.append(FleetNode(name, role, directory, around, lease_s=plan.lease_s))
     try:
         for node in nodes:
             node.start()
@@ -283,7 +336,10 @@ def main() -> int:
             directory = options.directory
             directory.mkdir()
         outcome = run(plan, directory, console)
-    console.print(f"{outcome.events:,} events acknowledged in {plan.seconds:g} s; {outcome.checks} checks")
+    console.print(
+        f"{outcome.events:,} events acknowledged in {plan.seconds:g} s; {outcome.checks} checks, of which "
+        f"{outcome.spread} on workers and {outcome.unanswered} refused"
+    )
     console.print("done to nodes: " + ", ".join(f"{what} {times}" for what, times in sorted(outcome.spoiled.items())))
     console.print("requests without success: " + str(dict(outcome.refused)))
     for fault in outcome.faults:

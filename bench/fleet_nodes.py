@@ -1,4 +1,4 @@
-"""The processes of a fleet on this machine: an S3 server behind a proxy, PostgreSQL, and the nodes."""
+"""The processes of a fleet on this machine: S3 behind a proxy, PostgreSQL, nodes, a Dask scheduler and its workers."""
 
 import os
 import random
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,11 @@ class Surroundings:
         self._proxy = proxy
         place = s3.url()
         self.environment = {**s3.environment(proxy.endpoint), "TAILRACE_ROOT_TOKEN": ROOT_TOKEN}
+        (self.scheduler_port,) = free_ports(1)
+        self.table_options = (f"--storage={place}/tables", f"--dask=tcp://127.0.0.1:{self.scheduler_port}")
         self.options = (
-            f"--storage={place}/tables",
+            *self.table_options,
+            "--spread-bytes=0",
             f"--log={place}/log",
             f"--database-url={database_url}",
             f"--fleet-secret={SECRET}",
@@ -64,64 +67,39 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
         yield Surroundings(s3, proxy, url)
 
 
-class FleetNode:
-    """A node, whichever process it is at the moment."""
+class FleetProcess:
+    """What runs under a name, whichever process it is at the moment; its messages are in a file of that name."""
 
-    def __init__(self, name: str, role: str, data: Path, around: Surroundings, *, lease_s: float) -> None:
+    def __init__(self, name: str, directory: Path, around: Surroundings, arguments: Sequence[str]) -> None:
         self.name = name
-        (self._port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._data = data
+        self._messages = directory / f"{name}.log"
         self._environment = {**os.environ, **around.environment}
-        self._arguments = [
-            sys.executable,
-            "-m",
-            "tailrace",
-            "serve",
-            f"--data={data}",
-            f"--port={self._port}",
-            f"--role={role}",
-            f"--node={name}",
-            f"--lease-s={lease_s}",
-            *around.options,
-        ]
+        self._arguments = [sys.executable, "-m", *arguments]
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at_s = 0.0  # once it has ended
         self._resume_at_s = 0.0  # where it stands still
-        self._client = httpx.Client(
-            base_url=self.url,
-            trust_env=False,
-            timeout=ANSWER_S,
-            headers={"Authorization": f"Bearer {ROOT_TOKEN}"},
-            limits=httpx.Limits(max_keepalive_connections=0),  # a connection to a process that was killed is no answer
-        )
 
     @property
     def is_up(self) -> bool:
         """Whether its process runs, and does not stand still."""
         return self._process is not None and self._process.poll() is None and not self._resume_at_s
 
-    def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        """Return its answer; raise httpx.TransportError."""
-        return self._client.request(method, path, json=body)
-
     def is_ready(self) -> bool:
         """Return whether it can do its work."""
-        with suppress(httpx.TransportError):
-            return self.is_up and self._client.get("/readyz").status_code == 200
-        return False
+        return self.is_up
 
     def wait_ready(self, timeout_s: float) -> None:
         """Return once it is ready; raise RuntimeError where it is not in time, or ends."""
         until_s = time.monotonic() + timeout_s
         while not self.is_ready():
             if time.monotonic() > until_s or not self.is_up:
-                raise RuntimeError(f"{self.name} does not start: {self._messages()[-2000:]}")
+                messages = self._messages.read_text(errors="replace")
+                raise RuntimeError(f"{self.name} does not start: {messages[-2000:]}")
             time.sleep(0.1)
 
     def start(self) -> None:
         """Start its process."""
-        with self._data.with_suffix(".log").open("ab") as log:
+        with self._messages.open("ab") as log:
             self._process = subprocess.Popen(
                 self._arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
             )
@@ -158,7 +136,6 @@ class FleetNode:
 
     def end(self) -> None:
         """End its process where it still runs."""
-        self._client.close()
         if self._process is not None and self._process.poll() is None:
             self._signal(signal.SIGKILL)
             self._process.wait()
@@ -167,5 +144,49 @@ class FleetNode:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
-    def _messages(self) -> str:
-        return self._data.with_suffix(".log").read_text(errors="replace")
+
+class FleetNode(FleetProcess):
+    """A node."""
+
+    def __init__(self, name: str, role: str, directory: Path, around: Surroundings, *, lease_s: float) -> None:
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        own = (f"--port={port}", f"--role={role}", f"--node={name}", f"--lease-s={lease_s}")
+        super().__init__(
+            name, directory, around, ["tailrace", "serve", f"--data={directory / name}", *own, *around.options]
+        )
+        self._client = httpx.Client(
+            base_url=self.url,
+            trust_env=False,
+            timeout=ANSWER_S,
+            headers={"Authorization": f"Bearer {ROOT_TOKEN}"},
+            limits=httpx.Limits(max_keepalive_connections=0),  # a connection to a process that was killed is no answer
+        )
+
+    def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Return its answer; raise httpx.TransportError."""
+        return self._client.request(method, path, json=body)
+
+    def is_ready(self) -> bool:
+        """Return whether it can do its work."""
+        with suppress(httpx.TransportError):
+            return self.is_up and self._client.get("/readyz").status_code == 200
+        return False
+
+    def end(self) -> None:
+        """End its process where it still runs, and its connections."""
+        self._client.close()
+        super().end()
+
+
+def scheduler_process(directory: Path, around: Surroundings) -> FleetProcess:
+    """Return the Dask scheduler that the nodes ask."""
+    options = ("--host=127.0.0.1", f"--port={around.scheduler_port}", "--no-dashboard")
+    return FleetProcess("scheduler-0", directory, around, ["distributed.cli.dask_scheduler", *options])
+
+
+def worker_process(name: str, directory: Path, around: Surroundings) -> FleetProcess:
+    """Return a worker of that scheduler, with a cache of its own."""
+    (directory / name).mkdir()
+    options = (f"--data={directory / name}", "--query-concurrency=1", "--query-threads=1")
+    return FleetProcess(name, directory, around, ["tailrace", "worker", *options, *around.table_options])

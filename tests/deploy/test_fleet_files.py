@@ -15,7 +15,7 @@ from tailrace.server.settings import SCHEMA, Settings
 
 FLEET = Path(__file__).parents[2] / "deploy" / "fleet"
 COMPOSE: dict[str, Any] = yaml.safe_load((FLEET / "compose.yaml").read_text())
-NODES = [name for name, service in COMPOSE["services"].items() if service.get("image") == "tailrace"]
+NODES = [name for name, service in COMPOSE["services"].items() if "TAILRACE_ROLE" in service.get("environment", {})]
 CHART = FLEET / "chart"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 ROLES = ("lake", "ingest", "query")
@@ -37,6 +37,16 @@ def test_a_node_of_the_compose_file_has_settings_of_a_fleet(node: str) -> None:
     assert fleet.fleet_secret
     assert set(service["depends_on"]) <= set(COMPOSE["services"])
     assert {volume.partition(":")[0] for volume in service.get("volumes", ())} <= set(COMPOSE["volumes"])
+
+
+@pytest.mark.parametrize("worker", ["worker-0", "worker-1"])
+def test_a_worker_of_the_compose_file_reads_the_tables_of_the_nodes(worker: str) -> None:
+    service, node = COMPOSE["services"][worker], COMPOSE["services"][NODES[0]]
+    own, its = settings_of(service["environment"]), settings_of(node["environment"])
+
+    assert service["command"] == ["worker"]
+    assert (own.server.storage, own.spread.dask) == (its.server.storage, its.spread.dask)
+    assert own.spread.dask.removeprefix("tcp://").partition(":")[0] in COMPOSE["services"]
 
 
 def test_the_load_balancer_knows_each_node_by_its_role() -> None:

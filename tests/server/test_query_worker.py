@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import MakeServer, Server
 from query.spread.dask_kit import Workers, scheduler
+from support.s3 import Proxy, S3Server
 from support.waiting import wait_until
 
 from tailrace.query.spread.ask import NOT_SPREAD
@@ -40,6 +42,31 @@ def test_a_server_gives_parts_to_its_workers(make_server: MakeServer) -> None:
     assert _is_told(alone)
     assert not _is_told(spread)
     assert spread["tables"] == alone["tables"]
+
+
+@pytest.mark.slow
+def test_workers_read_tables_in_a_store_through_a_cache_of_their_own(
+    make_server: MakeServer, proxy: Proxy, s3: S3Server, tmp_path: Path
+) -> None:
+    tables = f"--storage={s3.url()}"
+    data = tmp_path / "it's a worker's"
+    data.mkdir()
+    with scheduler() as address:
+        server = make_server("--dask", address, "--spread-bytes=0", "--commit-age-s=0.1", tables).start()
+        server.create("web")
+        server.ingest("web", EVENTS)
+        wait_until(lambda: _is_told(_asked(server)))
+        alone = _asked(server)
+        workers = Workers(address, data, tables, environment=s3.environment(proxy.endpoint))
+        workers.start(2)
+        try:
+            spread = _asked(server)
+        finally:
+            workers.end()
+
+    assert not _is_told(spread)
+    assert spread["tables"] == alone["tables"]
+    assert list((data / "cache").rglob("*.parquet"))
 
 
 def _asked(server: Server) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tailrace.lake.catalog import NAME, Catalog, T
 from tailrace.lake.deltalog import OWN_DIRECTORY
 from tailrace.lake.object_table import ObjectSmallFiles, ObjectTable
+from tailrace.lake.snapshot import TableRoot
 from tailrace.lake.table_storage import TableStorage
 from tailrace.storage.file_cache import FileCache
 from tailrace.storage.object_files import ObjectFiles
@@ -29,6 +30,11 @@ class ObjectCatalog(Catalog):
         self.root = cache.root
         self.cache = self._cache = cache
         self._store = store
+
+    @property
+    def tables(self) -> TableRoot:
+        """The root of the files of tables, in the cache."""
+        return TableRoot(super().tables.location, self._store.url)
 
     def names(self, is_own: Callable[[str], bool] = lambda name: True) -> list[str]:
         """Return the datasets by name; remove what an interrupted creation or drop left of names that are own."""

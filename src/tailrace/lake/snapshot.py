@@ -149,8 +149,36 @@ class TableRoot(Struct, frozen=True):
     """Where the files of all tables are, as a reader opens them."""
 
     location: str  # with "/" at its end: the location of every file begins with it
+    url: str = ""  # of the object store that has them, where they are there only while they are held
+
+    @property
+    def place(self) -> str:
+        """What is the same for all who read the same tables."""
+        return self.url or self.location
+
+    def names_in(self, query: str) -> set[str]:
+        """Return the names, beneath the root, of the files that a query reads: its text has locations as literals."""
+        return {_unquoted(name) for name in self._literals.findall(query)}
+
+    def moved(self, query: str, other: "TableRoot") -> str:
+        """Return a query that reads the same files where another root has them."""
+        if other.location == self.location:
+            return query
+        return self._literals.sub(lambda found: f"'{_quoted(other.location)}{found[1]}'", query)
+
+    @property
+    def _literals(self) -> re.Pattern[str]:
+        return re.compile(f"'{re.escape(_quoted(self.location))}((?:[^']|'')+)'")
 
     def dataset_in(self, text: str) -> str | None:
         """Return the dataset whose file a text names, such as the message of an error; None where it names none."""
         found = re.search(re.escape(self.location) + "([^/]+)/", text)
         return found[1] if found is not None else None
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _unquoted(text: str) -> str:
+    return text.replace("''", "'")

@@ -4,6 +4,7 @@ import sys
 import threading
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -26,7 +27,9 @@ from tailrace.query import (
 from tailrace.query.engines.spreader import Spreader
 from tailrace.server.layout import TEMPORARY_DIRECTORY
 from tailrace.server.settings import Settings
-from tailrace.server.table_store import is_object_store
+
+if TYPE_CHECKING:
+    from tailrace.storage.file_cache import FileCache
 
 LOOKUP_MEMORY_BYTES = 512 * 1024 * 1024
 
@@ -67,7 +70,7 @@ def query_engine(
     """Return an engine for queries; with a spawner it runs them in processes."""
     temporary = data / TEMPORARY_DIRECTORY
     engine = engine_over(catalog.tables, temporary, settings, reference_data, spawner, limits)
-    return _with_files(engine, catalog)
+    return with_files(engine, catalog.tables, catalog.cache)
 
 
 def engine_over(
@@ -90,8 +93,6 @@ def check_dask(settings: Settings) -> None:
         return
     if find_spec("distributed") is None:
         raise ConfigError("setting dask needs the package distributed: pip install tailrace[dask] has it")
-    if is_object_store(settings):
-        raise ConfigError("setting dask needs tables in a directory that all machines see, not in an object store")
 
 
 def spreader_of(settings: Settings, tables: TableRoot) -> Spreader | None:
@@ -104,9 +105,9 @@ def spreader_of(settings: Settings, tables: TableRoot) -> Spreader | None:
     return DaskSpreader(settings.spread, tables, settings.query)
 
 
-def _with_files(engine: Engine, catalog: Catalog) -> Engine:
+def with_files(engine: Engine, tables: TableRoot, cache: "FileCache | None") -> Engine:
     """Return an engine for which the files that a query names are there."""
-    return engine if catalog.cache is None else HoldingEngine(engine, catalog.tables, catalog.cache)
+    return engine if cache is None else HoldingEngine(engine, tables, cache)
 
 
 def warm_up(engine: Engine) -> None:
@@ -124,4 +125,5 @@ def lookup_engine(settings: Settings, catalog: Catalog, data: Path, reference_da
         threads=settings.query.threads,
         concurrency=LOOKUP_THREADS,
     )
-    return _with_files(DuckDB(catalog.tables, data / TEMPORARY_DIRECTORY, limits, reference_data), catalog)
+    engine = DuckDB(catalog.tables, data / TEMPORARY_DIRECTORY, limits, reference_data)
+    return with_files(engine, catalog.tables, catalog.cache)

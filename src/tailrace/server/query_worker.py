@@ -4,11 +4,11 @@ import tempfile
 from pathlib import Path
 
 from tailrace.config import ConfigError
-from tailrace.lake import limit_heaps, table_root
+from tailrace.lake import limit_heaps
 from tailrace.server import logs
-from tailrace.server.engines import check_dask, engine_over, fork_spawner, reference_data_of
+from tailrace.server.engines import check_dask, engine_over, fork_spawner, reference_data_of, with_files
 from tailrace.server.settings import Settings
-from tailrace.server.table_store import tables_directory
+from tailrace.server.table_store import tables_to_read
 
 
 def run_worker(settings: Settings) -> None:
@@ -27,11 +27,12 @@ def run_worker(settings: Settings) -> None:
     # Only here, as it is an extra.
     from tailrace.query.spread.dask_worker import work
 
-    tables = table_root(tables_directory(settings, settings.server.data.absolute()))
-    # Not in the data directory, which is the server's and may be that of many workers.
+    tables, cache = tables_to_read(settings, settings.server.data.absolute())
+    # Not in the data directory, which is the server's and may be that of many workers; they may share its cache.
     with tempfile.TemporaryDirectory(prefix="tailrace-worker-") as directory:
         temporary = Path(directory)
         engine = engine_over(tables, temporary / "queries", settings, reference_data, spawner, settings.query)
+        engine = with_files(engine, tables, cache)
         try:
             work(address, engine, tables, temporary / "dask")
         finally:

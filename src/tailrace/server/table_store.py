@@ -3,12 +3,12 @@
 import logging
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 from msgspec import Struct
 
-from tailrace.lake import Catalog, LocalCatalog
+from tailrace.lake import Catalog, LocalCatalog, TableRoot, table_root
 from tailrace.server.data_directory import refuse
 from tailrace.server.layout import CACHE_DIRECTORY, LAKE_DIRECTORY, STORAGE_FILE
 from tailrace.server.settings import Settings
@@ -17,6 +17,7 @@ from tailrace.storage.files import read_bytes, replace_durably
 if TYPE_CHECKING:
     from tailrace.lake.object_catalog import ObjectCatalog
     from tailrace.lake.table_storage import SmallFiles
+    from tailrace.storage.file_cache import FileCache
 
 FILE_SCHEME = "file://"
 OBJECT_SCHEME = "s3://"
@@ -81,27 +82,45 @@ def open_catalog(settings: Settings, data: Path, owner_id: str = "") -> Catalog:
     owner = TableStoreOwner(owner_id, url) if owner_id else known or TableStoreOwner(str(uuid.uuid4()), url)
     try:
         if is_object_store(settings):
-            return _object_catalog(url, settings.server.cache_bytes, data, owner)
-        catalog = LocalCatalog(Path(url))
+            catalog: Catalog = _object_catalog(settings, data, is_probed=True)
+        else:
+            catalog = LocalCatalog(Path(url))
         _claim(catalog.files, data, owner)
     except (OSError, ValueError) as error:
-        logger.debug("the place of the tables fails", exc_info=True)
-        refuse(f"{url} cannot be used for tables: {error} (setting storage)")
+        _refuse_store(url, error)
     return catalog
 
 
-def _object_catalog(url: str, cache_bytes: int, data: Path, owner: TableStoreOwner) -> "ObjectCatalog":
+def tables_to_read(settings: Settings, data: Path) -> tuple[TableRoot, "FileCache | None"]:
+    """Return the root of the tables that a server of the same settings writes, for one who reads their files only.
+
+    With the cache in which those must be held, where they are in an object store. Raise SystemExit.
+    """
+    if not is_object_store(settings):
+        return table_root(tables_directory(settings, data)), None
+    try:
+        catalog = _object_catalog(settings, data, is_probed=False)
+    except (OSError, ValueError) as error:
+        _refuse_store(settings.server.storage, error)
+    return catalog.tables, catalog.cache
+
+
+def _object_catalog(settings: Settings, data: Path, *, is_probed: bool) -> "ObjectCatalog":
     # Where there is no object store its library is not loaded, which takes 30 ms.
     from tailrace.lake.hashes import damage
     from tailrace.lake.object_catalog import ObjectCatalog
     from tailrace.storage.file_cache import FileCache
     from tailrace.storage.object_files import open_s3
 
-    store = open_s3(url)
-    store.probe()
-    catalog = ObjectCatalog(store, FileCache(data / CACHE_DIRECTORY, store, cache_bytes, damage))
-    _claim(catalog.files, data, owner)
-    return catalog
+    store = open_s3(settings.server.storage)
+    if is_probed:
+        store.probe()
+    return ObjectCatalog(store, FileCache(data / CACHE_DIRECTORY, store, settings.server.cache_bytes, damage))
+
+
+def _refuse_store(url: str, error: Exception) -> NoReturn:
+    logger.debug("the place of the tables fails", exc_info=error)
+    refuse(f"{url} cannot be used for tables: {error} (setting storage)")
 
 
 def _claim(files: "SmallFiles", data: Path, owner: TableStoreOwner) -> None:

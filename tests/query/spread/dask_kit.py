@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,19 +20,21 @@ from tailrace.query.spread.settings import SpreadSettings
 class Workers:
     """Worker processes over the tables of a data directory, and a spreader that asks them."""
 
-    def __init__(self, scheduler: str, data: Path) -> None:
+    def __init__(self, scheduler: str, data: Path, *options: str, environment: Mapping[str, str] = {}) -> None:
         self.scheduler = scheduler
         self.data = data
+        self._options = options
+        self._environment = {**os.environ, **environment}
         self.processes: list[Forked] = []
         settings = SpreadSettings(dask=scheduler, spread_bytes=0)
         self.spreader = DaskSpreader(settings, table_root(data / "lake"), QueryLimits())
 
     def start(self, count: int) -> None:
         """Start so many more, each with a place for one part, and wait until all are there."""
-        options = ["--query-threads", "1", "--query-concurrency", "1", "--log-level", "error"]
+        options = ["--query-threads", "1", "--query-concurrency", "1", "--log-level", "error", *self._options]
         arguments = ["worker", "--dask", self.scheduler, "--data", str(self.data), *options]
         for _ in range(count):
-            self.processes.append(Forked(arguments, os.environ, self.data / "worker.log"))
+            self.processes.append(Forked(arguments, self._environment, self.data / "worker.log"))
         wait_until(lambda: self.width() == len(self.processes), timeout_s=120)
 
     def width(self) -> int:

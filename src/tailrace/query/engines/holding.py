@@ -1,6 +1,5 @@
 """An engine over files that are not always there: those that a query names are held while it runs."""
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Protocol
@@ -35,13 +34,11 @@ class HoldingEngine(Engine):
         self.answers = engine.answers
         self.row_groups = RowGroupCache(engine.limits.metadata_cache_bytes, self._holding)
         self._engine = engine
-        self._root = tables.location
-        # A location comes to an engine in the text of a query only, as a literal.
-        self._literal = re.compile(f"'{re.escape(self._root.replace(chr(39), chr(39) * 2))}((?:[^']|'')+)'")
+        self._tables = tables
         self._files = files
 
     def answer(self, statement: Statement, hot: Mapping[str, Rows], interrupt: Interrupt) -> pa.Table:
-        names = self._names(statement.text, *statement.sources.values())
+        names = self._tables.names_in(statement.text).union(*map(self._tables.names_in, statement.sources.values()))
         with self._held(names, interrupt.check):
             try:
                 return self._engine.answer(statement, hot, interrupt)
@@ -60,10 +57,7 @@ class HoldingEngine(Engine):
 
     def held_for(self, text: str, interrupt: Interrupt) -> AbstractContextManager[None]:
         """Have the files there that a query names."""
-        return self._held(self._names(text), interrupt.check)
-
-    def _names(self, *texts: str) -> set[str]:
-        return {name.replace("''", "'") for text in texts for name in self._literal.findall(text)}
+        return self._held(self._tables.names_in(text), interrupt.check)
 
     def warm_up(self) -> None:
         self._engine.warm_up()
@@ -75,7 +69,7 @@ class HoldingEngine(Engine):
         self._engine.close()
 
     def _holding(self, location: str) -> AbstractContextManager[None]:
-        return self._held({location.removeprefix(self._root)}, lambda: None)
+        return self._held({location.removeprefix(self._tables.location)}, lambda: None)
 
     @contextmanager
     def _held(self, names: Collection[str], check: Callable[[], None]) -> Iterator[None]:

@@ -40,16 +40,16 @@ class PartRunner:
 
     def run(self, worker: Worker, key: str, tables: TableRoot, text: str, timeout_s: float) -> pa.Buffer | PartFailed:
         """Return the answer to a part as an Arrow stream."""
-        if tables != self.tables:
+        if tables.place != self.tables.place:
             message = (
-                f"the Dask worker {worker.address} reads tables beneath {self.tables.location}, and this server's are "
-                f"beneath {tables.location}"
+                f"the Dask worker {worker.address} reads tables beneath {self.tables.place}, and this server's are "
+                f"beneath {tables.place}"
             )
             return PartFailed("", message)
         interrupt = Interrupt(timeout_s)
         try:
             with self._watched(worker, key, interrupt), self.engine.session(interrupt) as session:
-                table = session.whole(text)
+                table = session.whole(tables.moved(text, self.tables))
         except TailraceError as error:
             if error.retryable:
                 raise RuntimeError(f"on the Dask worker {worker.address}: {error.message}") from None
