@@ -81,16 +81,20 @@ def test_the_chart_has_the_version_of_the_package() -> None:
 
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
-def test_the_chart_is_rendered_without_a_complaint() -> None:
-    subprocess.run(["helm", "lint", "--strict", str(CHART)], check=True, capture_output=True)
-    rendered = subprocess.run(["helm", "template", "r", str(CHART)], check=True, capture_output=True, text=True).stdout
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_chart_is_rendered_without_a_complaint(workers: int) -> None:
+    chosen = [str(CHART), "--set", f"workers.replicas={workers}"]
+    subprocess.run(["helm", "lint", "--strict", *chosen], check=True, capture_output=True)
+    rendered = subprocess.run(["helm", "template", "r", *chosen], check=True, capture_output=True, text=True).stdout
     documents = [document for document in yaml.safe_load_all(rendered) if document]
 
-    assert [each["kind"] for each in documents].count("StatefulSet") == len(ROLES)
+    kinds = [each["kind"] for each in documents]
+    assert (kinds.count("StatefulSet"), kinds.count("Deployment")) == (len(ROLES), 2 if workers else 0)
     for each in documents:
         if each["kind"] != "StatefulSet":
             continue
         (container,) = each["spec"]["template"]["spec"]["containers"]
         environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
         del environment["TAILRACE_NODE_URL"]  # which has the pod's name in it
+        assert bool(settings_of(environment).spread.dask) == bool(workers)
         assert settings_of(environment).fleet.role == each["metadata"]["name"].removeprefix("r-")
