@@ -106,7 +106,7 @@ class Server:
         """
         clean = {name: value for name, value in os.environ.items() if not name.startswith("TAILRACE_")}
         workers = {"TAILRACE_WORKERS": os.environ["TEST_WORKERS"]} if "TEST_WORKERS" in os.environ else {}
-        return {**clean, "PYTHONUNBUFFERED": "1", **workers, **self.env}
+        return {**clean, "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1", **workers, **self.env}
 
     def launch(self) -> "subprocess.Popen[str]":
         """Start the process and do not wait for it."""
@@ -221,7 +221,9 @@ class Server:
 
 
 def _read_banner(process: "subprocess.Popen[str] | Forked", errors: Path) -> list[str]:
-    """Return the lines that a server prints when it is ready; its end or silence is a failure with its error output."""
+    """Return the lines that a server prints when it is ready; its end is a failure with its error output, and so is its
+    silence, then with what its threads do.
+    """
     lines: queue.Queue[str] = queue.Queue()
     stdout = process.stdout
     assert stdout is not None
@@ -247,7 +249,8 @@ def _read_banner(process: "subprocess.Popen[str] | Forked", errors: Path) -> lis
         else:
             return banner
     except queue.Empty:
-        process.kill()
+        process.send_signal(signal.SIGABRT)
+        process.wait(START_TIMEOUT_S)
     raise AssertionError(f"the server did not start: {banner}\n{errors.read_text()}")
 
 

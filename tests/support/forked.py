@@ -3,6 +3,7 @@
 What runs is the command line's `main`, with arguments, variables, output and signals of its own.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -63,6 +64,7 @@ def _run(arguments: list[str], environment: dict[str, str], output: Connection, 
         for number, descriptor in enumerate((nothing.fileno(), output.fileno(), log.fileno())):
             os.dup2(descriptor, number)
     output.close()
+    faulthandler.enable()
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.argv = ["tailrace", *arguments]
     main()
