@@ -6,6 +6,8 @@ PYTHON ?= python3
 
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+# A Spark server and client, which a test asks for tables.
+SPARK := .venv/clients/spark
 # How long `make fleet` runs, in s.
 FLEET_SECONDS ?= 60
 # How many times the rounds that the tests name `make test-long` takes.
@@ -41,7 +43,7 @@ test-fast: lint
 	TEST_ROUNDS=0.2 $(PYTEST) -m "not process and not costly and not slow"
 
 # The crash, fuzz and property tests with more rounds, and the slow ones; HYPOTHESIS_PROFILE=search looks for new examples.
-test-long: $(INSTALLED_DEV)
+test-long: $(INSTALLED_DEV) .venv/.spark
 	TEST_ROUNDS=$(ROUNDS) $(PYTEST) -m "rounds or slow"
 
 # Lines and branches of the way from a body to a table that these packages' quick tests pass, and those that ask a store of
@@ -147,6 +149,12 @@ $(INSTALLED_DEV): $(INSTALLED) requirements/dev.txt requirements/axiom-py-0.10.t
 	$(call INSTALL,$(LOCKED) --target $(AXIOM_PY_LEGACY) -r requirements/axiom-py-0.10.txt)
 	touch $@
 
+# Where there is no such package for the machine, its test is left out.
+.venv/.spark: $(INSTALLED_DEV) requirements/spark.txt
+	rm -rf $(SPARK)
+	-$(call INSTALL,$(LOCKED) --no-deps --target $(SPARK) -r requirements/spark.txt)
+	touch $@
+
 .venv/.site: .venv/.made requirements/site.txt
 	rm -rf .venv/site
 	$(call INSTALL,$(LOCKED) --target .venv/site -r requirements/site.txt)
@@ -168,6 +176,7 @@ lock: .venv/bin/uv
 	$(LOCK) requirements/zig.in -o requirements/zig.txt >/dev/null
 	$(LOCK) requirements/node.in -o requirements/node.txt >/dev/null
 	$(LOCK) requirements/axiom-py-0.10.in -o requirements/axiom-py-0.10.txt >/dev/null
+	$(LOCK) --no-deps -c requirements/dev.txt requirements/spark.in -o requirements/spark.txt >/dev/null
 	$(LOCK) --group lock -o requirements/lock.txt >/dev/null
 	$(LOCK) --group site -o requirements/site.txt >/dev/null
 
