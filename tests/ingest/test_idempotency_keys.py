@@ -93,6 +93,18 @@ def test_a_failed_write_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert known(opened(tmp_path / "keys"), 1, 2) == [1, 2]
 
 
+def test_a_file_that_is_gone_is_written_anew(tmp_path: Path) -> None:
+    store = opened(tmp_path / "keys")
+    store.begin()
+    store.observe([(1, sent(1))])
+    (tmp_path / "keys").unlink()
+
+    with pytest.raises(FileNotFoundError):
+        store.flush()
+    store.flush()
+    assert known(opened(tmp_path / "keys"), 1) == [1]
+
+
 def test_a_file_with_much_that_is_forgotten_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency_keys, "COMPACTED_RECORDS", 10)
     store = opened(tmp_path / "keys", max_keys=2)

@@ -109,4 +109,4 @@ def test_events_are_uncommitted_until_their_position_is_released() -> None:
     kept.release(29)
     assert kept.counts["c"] == 20  # they are released together
     kept.release(30)
-    assert +kept.counts == {}
+    assert kept.counts == {}

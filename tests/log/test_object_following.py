@@ -15,7 +15,7 @@ from support.rounds import rounds
 from support.waiting import wait_until
 
 from tailrace.events import Batch, ShuttingDown, StorageUnavailable, TailraceError
-from tailrace.log import LogSettings, ObjectLog, ObjectLogFollower, Positions, delete_released
+from tailrace.log import LogSettings, ObjectLog, ObjectLogFollower, Positions, delete_released, object_cursor
 from tailrace.log.object_cursor import objects_of
 from tailrace.storage.object_store import ObjectStoreUnavailable
 
@@ -88,6 +88,33 @@ def test_polls_that_nobody_asked_for_find_it_too() -> None:
         received.follow(follower, "a")
         position = append_now(log, make_batch("a"))
         wait_until(lambda: received.found == {("w1", "a"): [position]}, TIMEOUT_S)
+
+
+def test_a_question_is_answered_while_a_writer_puts_objects_as_fast_as_they_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(object_cursor, "UNBOUNDED_S", 0.01)
+    store, received = FaultyStore(), Received()
+    is_endless = threading.Event()
+
+    def read_end(name: str, length: int) -> tuple[bytes, int]:
+        end = FaultyStore.read_end(store, name, length)
+        if is_endless.is_set():
+            append_now(log, make_batch("a"))
+        return end
+
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        received.follow(follower, "a")
+        store.read_end = read_end  # type: ignore[method-assign]
+        is_endless.set()
+        try:
+            position = append_now(log, make_batch("a"))
+            follower.catch_up(TIMEOUT_S)
+            assert position in received.found["w1", "a"]
+            assert received.positions["w1"] >= position
+            received.follow(follower, "b")
+        finally:
+            is_endless.clear()
 
 
 def test_questions_share_polls() -> None:

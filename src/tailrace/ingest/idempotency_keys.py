@@ -155,15 +155,15 @@ class IdempotencyKeys:
             logger.error("%s: %d keys cannot be read; what the log has of them is read again", self._path, damaged)
 
     def _append(self, records: list[bytes]) -> None:
-        with self._path.open("r+b") as file:
-            try:
+        try:
+            with self._path.open("r+b") as file:
                 file.seek(len(FILE_MAGIC) + self._records * RECORD_BYTES)
                 file.write(b"".join(records))
                 file.flush()
                 os.fdatasync(file.fileno())
-            except OSError:
-                self._is_sound = False  # what of it is on the disk is not known
-                raise
+        except OSError:
+            self._is_sound = False  # what of it is on the disk is not known
+            raise
         self._records += len(records)
 
     def _replace(self, records: list[bytes]) -> None:

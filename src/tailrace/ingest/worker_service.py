@@ -264,3 +264,5 @@ class _Uncommitted:
         while batches and batches[0][0] <= position:
             _, dataset, count = batches.popleft()
             self.counts[dataset] -= count
+            if not self.counts[dataset]:
+                del self.counts[dataset]

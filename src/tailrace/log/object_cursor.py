@@ -16,6 +16,7 @@ from tailrace.storage.object_store import ObjectMissing, ObjectStore, ObjectStor
 GROUP_BATCHES = 1024  # delivered at a time
 GROUP_BYTES = 16 * 1024 * 1024  # of events, with which a group ends
 LAST_POSITION = (1 << 63) - 2
+UNBOUNDED_S = 0.25  # that a reading takes before it is asked what is stored, beyond which it does not go
 LIST_EVERY_S = 10.0  # between two looks whether there are later objects, while the one that is due is not there
 
 DeliverFrom = Callable[[str, list[tuple[int, Batch]]], None]
@@ -59,7 +60,9 @@ class ObjectCursor:
         return self.due - 1
 
     def advance(self, datasets: Collection[str], deliver: DeliverFrom, *, lists: bool = False) -> None:
-        """Deliver what is stored of some datasets, up to the newest object.
+        """Deliver what is stored of some datasets at the call, of what is put meanwhile as much as it finds.
+
+        A writer may put objects as fast as they are read, so a reading that takes long ends at what is stored then.
 
         With `lists` it is looked whether there are later objects where the one that is due is not there: it may have
         been deleted while nobody needed this cursor to follow.
@@ -67,7 +70,14 @@ class ObjectCursor:
         What raises leaves the cursor at the object that was not delivered whole, which is delivered again then. Raise
         ObjectStoreUnavailable, LogVersionError, and what `deliver` raises.
         """
-        while True:
+        began_s = time.monotonic()
+        newest: int | None = None  # the first position of the last object to read, once that was asked
+        while newest is None or self.due <= newest:
+            if newest is None and time.monotonic() - began_s >= UNBOUNDED_S:
+                newest = max(
+                    (each.first_position for each in objects_of(self._store, self.writer, self.due)), default=0
+                )
+                continue
             name = object_name(self._directory, self.due)
             try:
                 fetched = fetch_end(self._store, name)

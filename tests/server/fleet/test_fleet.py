@@ -162,3 +162,28 @@ def _is_ready(node: "Server") -> bool:
         return httpx.get(f"{node.url}/readyz", timeout=5, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_what_a_node_has_of_events_in_no_table_ends_with_their_commit(
+    make_server: "MakeServer", s3: S3Server, proxy: Proxy, postgres_url: str
+) -> None:
+    fleet = ServerFleet(make_server, s3, postgres_url, "--commit-age-s=0.2")
+    fleet.start(lake=1)
+    node = fleet.nodes["lake-0"]
+    for dataset in ("d-0", "d-1"):
+        node.create(dataset)
+    assert node.ingest("d-0", [{"n": 0}], headers={"Idempotency-Key": "once"}).status_code == 200
+    stored = 0
+
+    def is_less() -> bool:
+        nonlocal stored
+        stored += 1
+        node.ingest("d-1", [{"n": stored}])  # as events of one dataset in a row end together
+        waiting: int = node.ingest("d-0", [{"n": stored}]).json()["walLength"]
+        return waiting < stored
+
+    assert not is_less()
+    wait_until(is_less, 120)
+    assert (node.data / "idempotency.keys").stat().st_size > 8

@@ -1,11 +1,25 @@
 """The datasets of a node's shards come and go with its leases, and so does what it does as the leader."""
 
+import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from support.append import append_now
+from support.events import batch
+from support.object_stores import FaultyStore
+from support.waiting import wait_until
+
+from tailrace.events.idempotency import BatchKey, IdempotencySettings
 from tailrace.fleet.lake_keeper import LakeKeeper
 from tailrace.fleet.membership import LEADER
 from tailrace.fleet.shards import lease_name, shard_of
-from tailrace.server.fleet.keeping import NodeKeeper
+from tailrace.ingest.idempotency_keys import IdempotencyKeys
+from tailrace.log import LogSettings, ObjectLog, Subscription, deliver_nothing
+from tailrace.log.object_cursor import objects_of
+from tailrace.server.fleet import keeping
+from tailrace.server.fleet.keeping import LogCleaning, NodeKeeper
 
 NAMES = [f"d-{number}" for number in range(20)]
 
@@ -78,3 +92,33 @@ def test_a_shards_datasets_are_the_lakes_for_as_long_as_the_node_has_its_lease()
     assert lake.has == set()
     assert "d-1" not in lake.committed
     assert not leading.is_on
+
+
+def test_what_is_in_tables_goes_from_a_nodes_memory_and_log_and_its_keys_into_their_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "TELL_S", 0.01)
+    keys = IdempotencyKeys.open(tmp_path / "keys", IdempotencySettings(), now_ns=time.time_ns())
+    keys.begin()
+    subscription = Subscription(deliver_nothing)
+    subscription.precede(keys.observe, keys.flush)
+    store, positions, released = FaultyStore(), dict[str, int](), list[int]()
+    told: Any = SimpleNamespace(released=lambda: positions)
+    node: Any = SimpleNamespace(name="a", leads=False)
+    settings = LogSettings(group_ms=1)
+    with ObjectLog.open(store, settings, writer="a", subscription=subscription) as log:
+        cleaning = LogCleaning(told, node, store, subscription, None)
+        cleaning.released = released.append
+        for number in range(3):
+            key = BatchKey(bytes([number]) * 16, b"f" * 16, 1)
+            append_now(log, batch([{"n": number}], received_ns=time.time_ns(), keys=(key,)))
+        stored = len(objects_of(store, "a"))
+        cleaning.start()
+
+        positions["a"] = last = log.durable_position
+        wait_until(lambda: len(objects_of(store, "a")) < stored)
+        cleaning.close()
+
+    assert set(released) == {last}
+    again = IdempotencyKeys.open(tmp_path / "keys", IdempotencySettings(), now_ns=time.time_ns())
+    assert all(again.find(bytes([number]) * 16, time.time_ns()) for number in range(3))

@@ -6,7 +6,7 @@ from typing import Protocol
 from tailrace.fleet.lake_keeper import CLEAN_S, TELL_S, LakeKeeper, Repeated, release_dead, release_own
 from tailrace.fleet.log_positions import LogPositions
 from tailrace.fleet.membership import LEADER, FleetMembership
-from tailrace.log import ObjectLog
+from tailrace.log import Subscription
 from tailrace.storage.object_store import ObjectStore
 
 
@@ -64,13 +64,15 @@ class LogCleaning:
         positions: LogPositions,
         membership: FleetMembership,
         logs: ObjectStore,
-        log: ObjectLog,
+        subscription: Subscription,
         keeper: LakeKeeper | None,
     ) -> None:
+        """Take the subscription to the node's log."""
+        self.released: Callable[[int], None] = lambda position: None  # for who counts what is in no table yet
         self._positions = positions
         self._membership = membership
         self._logs = logs
-        self._log = log
+        self._subscription = subscription
         self._repeated = [
             Repeated(self._release, TELL_S, "log-release"),
             Repeated(self._clean, CLEAN_S, "log-cleaning"),
@@ -88,7 +90,11 @@ class LogCleaning:
             repeated.close()
 
     def _release(self) -> None:
-        release_own(self._positions, self._membership.name, self._log.release)
+        release_own(self._positions, self._membership.name, self._acknowledge)
+
+    def _acknowledge(self, position: int) -> None:
+        self.released(position)
+        self._subscription.acknowledge(position)
 
     def _clean(self) -> None:
         if self._membership.leads:

@@ -1,6 +1,7 @@
 """The open stores of a node: the database and the object stores that all nodes share, and its own part of them."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,9 @@ from tailrace.storage.documents import DocumentStore
 from tailrace.storage.object_store import ObjectStore, open_s3
 
 HOT_ROWS_BYTES = 512 * 1024 * 1024  # of other nodes', which a node keeps for queries
+
+
+logger = logging.getLogger(__name__)
 
 
 class OwnLake(Struct, frozen=True, eq=False):
@@ -98,7 +102,9 @@ def open_node_stores(
     )
     access.set_dataset_owners(remote.organisation)
     remove_temporary(data)
-    log = _open_log(settings, logs, name, keys, puts)
+    subscription = Subscription(deliver_nothing)
+    subscription.precede(keys.observe, keys.flush)
+    log = _open_log(settings, logs, name, subscription, puts)
     return NodeStores(
         data=data,
         database=database,
@@ -115,7 +121,7 @@ def open_node_stores(
         own=own,
         membership=membership,
         log=log,
-        cleaning=LogCleaning(positions, membership, logs, log, None if keeper is None else keeper.lake),
+        cleaning=LogCleaning(positions, membership, logs, subscription, None if keeper is None else keeper.lake),
         keys=keys,
     )
 
@@ -131,6 +137,10 @@ def close_node_stores(stores: NodeStores) -> None:
             stores.own.server.close()
             stores.own.lake.close()
         stores.log.close()
+        try:
+            stores.keys.flush()
+        except OSError:
+            logger.exception("the idempotency keys of the last seconds could not be written")
         stores.database.close()
 
 
@@ -148,9 +158,7 @@ def _open_logs(settings: Settings) -> ObjectStore:
     return store
 
 
-def _open_log(settings: Settings, logs: ObjectStore, name: str, keys: IdempotencyKeys, puts: Latency) -> ObjectLog:
-    subscription = Subscription(deliver_nothing)
-    subscription.precede(keys.observe, keys.flush)
+def _open_log(settings: Settings, logs: ObjectStore, name: str, subscription: Subscription, puts: Latency) -> ObjectLog:
     try:
         return ObjectLog.open(logs, settings.log, writer=name, subscription=subscription, observe_put=puts.observe)
     except (ValueError, TailraceError) as error:
