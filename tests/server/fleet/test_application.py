@@ -1,11 +1,12 @@
 """Which node answers: this one, the leader, or one of another role; and what is refused where there is none."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
 
+from tailrace.events import StorageUnavailable
 from tailrace.fleet.leases import LeaseHolder
 from tailrace.fleet.membership import LEADER, Fleet
 from tailrace.fleet.nodes import FleetNode, NodeRole
@@ -73,6 +74,10 @@ async def pass_on(scope: Scope, receive: Receive, send: Send) -> None:
     raise PassedOn
 
 
+async def nothing() -> None:
+    pass
+
+
 HOLDERS = {LEADER: "lake-0"}
 
 
@@ -84,16 +89,11 @@ def asked(
     nodes: Mapping[str, FleetNode] = NODES,
     holders: Mapping[str, str] = HOLDERS,
     is_open: bool = True,
+    look: Callable[[], Awaitable[None]] = nothing,
 ) -> tuple[int, str]:
     """Return the answer of a node to a request."""
     membership: Any = Membership(name, nodes, holders)
     forwarder: Any = Forwards()
-    looks = 0
-
-    async def look() -> None:
-        nonlocal looks
-        looks += 1
-
     node = NodeApplication(
         application,
         full,
@@ -163,6 +163,41 @@ def test_without_a_node_that_could_answer_a_request_waits_and_is_refused() -> No
         assert (status, "no node that could answer" in message) == (503, True)
     assert asked("ingest-0", INGEST, application=pass_on, nodes=alone, holders={})[0] == 503
     assert asked("ingest-0", INGEST, nodes=alone, holders={}) == (200, "fast")
+
+
+async def failing() -> None:
+    raise StorageUnavailable("the database does not answer")
+
+
+async def hanging() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("look", [failing, hanging])
+def test_a_request_that_waits_for_a_node_is_refused_as_any_while_the_database_does_not_answer(
+    look: Callable[[], Awaitable[None]],
+) -> None:
+    alone = {"ingest-0": NODES["ingest-0"]}
+
+    status, message = asked("ingest-0", MONITORS, nodes=alone, holders={}, look=look)
+    assert (status, "no node that could answer" in message) == (503, True)
+
+
+def test_requests_that_wait_for_a_node_look_at_the_fleet_together() -> None:
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0)
+
+    async def several() -> None:
+        any_: Any = None
+        node = NodeApplication(fast, full, routes=any_, forwarder=any_, look=look, wait_s=1)
+        await asyncio.gather(*(node._look_together() for _ in range(5)))
+
+    asyncio.run(several())
+    assert looks == 1
 
 
 def test_a_node_that_starts_refuses_all_but_questions_about_itself() -> None:

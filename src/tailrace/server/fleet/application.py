@@ -1,8 +1,10 @@
 """The application of a node: its own answers, and other nodes' where a request is not its role's."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
+from tailrace.events import TailraceError
 from tailrace.fleet.nodes import FleetNode
 from tailrace.ingest.worker_service import PassedOn
 from tailrace.server.app import FAULT, KEPT
@@ -12,6 +14,8 @@ from tailrace.server.fleet.gate import HOPS
 from tailrace.server.fleet.routes import OWN_PATHS, NodeRoutes
 
 LOOK_S = 0.1  # between two looks at whether there is a node by now
+
+logger = logging.getLogger(__name__)
 
 Nodes = Callable[[], list[FleetNode] | None]
 """Returns the nodes that may answer, the one first that should; None where it is this one."""
@@ -41,6 +45,7 @@ class NodeApplication:
         self._routes = routes
         self._forwarder = forwarder
         self._look = look
+        self._looking: asyncio.Task[None] | None = None
         self._wait_s = wait_s
 
     def lead(self, application: Application | None) -> None:
@@ -94,10 +99,25 @@ class NodeApplication:
             if asyncio.get_running_loop().time() > end_s:
                 raise NodeUnavailable("no node that could answer is there at the moment", retry_after_s=2)
             await asyncio.sleep(LOOK_S)
-            await self._look()
+            await self._look_together()
         if found is not None:
             return await self._forwarder.forward(scope, content, send, found, hops=scope.get(HOPS, 0) + 1)
         return await _answered(self.leading or self._full, dict(scope), content.receive, send)
+
+
+    async def _look_together(self) -> None:
+        """Look at the fleet, once for all requests that wait; where the database does not answer it stays as it was."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_again())
+        await asyncio.wait((self._looking,), timeout=LOOK_S)
+
+    async def _look_again(self) -> None:
+        try:
+            await self._look()
+        except TailraceError as error:
+            logger.debug("the fleet cannot be looked at: %s", error)  # which the node's renewals tell
+        except Exception:
+            logger.exception("the fleet cannot be looked at")
 
 
 async def _answered(application: Application, scope: Scope, receive: Receive, send: Send) -> int:
