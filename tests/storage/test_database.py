@@ -1,8 +1,11 @@
 """The database: changes one at a time, its file, and what becomes of it where the disk is full or the file spoiled."""
 
+import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select, text
@@ -10,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from support.disks import fill, small_disk
 
 from tailrace.events import DiskFull, StorageUnavailable
-from tailrace.storage.database import Database, open_engine
+from tailrace.storage.database import POSTGRESQL_OPTIONS, Database, open_engine
 from tailrace.storage.tables import organisations, query_history
 
 
@@ -101,6 +104,27 @@ def test_a_server_that_does_not_answer_is_told_of() -> None:
         engine.connect()
     assert "nobody" not in met.value.message
     engine.dispose()
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(POSTGRESQL_OPTIONS, "connect_timeout", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        engine = open_engine(f"postgresql+psycopg://nobody@127.0.0.1:{silent.getsockname()[1]}/none")
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            engine.connect()
+        engine.dispose()
+
+
+def test_what_finds_all_connections_waiting_is_told_that_the_database_does_not_answer(tmp_path: Path) -> None:
+    with Database.open(tmp_path / "a.db") as database, ExitStack() as taken:
+        pool: Any = database._engine.pool
+        pool._timeout = 0.01
+        for _ in range(pool.size() + pool._max_overflow):
+            taken.enter_context(database.reading())
+        with pytest.raises(StorageUnavailable, match="does not answer"):
+            database.reading()
+        with pytest.raises(StorageUnavailable, match="does not answer"), database.updating():
+            pass
 
 
 def test_an_error_in_a_statement_is_not_the_databases(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, func, make_url, select
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from tailrace.events import StorageUnavailable
@@ -20,6 +21,16 @@ from tailrace.storage.faults import FULL, RETRY_AFTER_S, disk_full, is_full, sql
 FILE_NAME = "tailrace.db"  # in the data directory
 BUSY_TIMEOUT_S = 5.0
 BUSY_PAUSE_S = 0.005
+# A PostgreSQL server that is gone without a word is given up after seconds, not the system's quarter of an hour; what the
+# URL says goes before.
+POSTGRESQL_OPTIONS = {
+    "connect_timeout": 5,  # s
+    "tcp_user_timeout": 10_000,  # ms
+    "keepalives_idle": 5,  # s
+    "keepalives_interval": 3,  # s
+    "keepalives_count": 3,
+}
+LIBPQ_DRIVERS = ("psycopg", "psycopg2")
 SQLSTATE_DISK_FULL = "53100"
 SQLSTATE_READ_ONLY = "25006"
 _WRITER_LOCK = 7_246_301  # the key of PostgreSQL's advisory lock of who changes the database
@@ -88,7 +99,10 @@ class Database:
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Return a connection for reads."""
-        return self._engine.connect()
+        try:
+            return self._engine.connect()
+        except NoConnection as error:  # all of them wait for the database
+            raise StorageUnavailable("the server's database does not answer", retry_after_s=RETRY_AFTER_S) from error
 
     def copy_to(self, path: Path) -> bool:
         """Copy an SQLite database as it is at one moment into a new file (mode 0600), while others change it.
@@ -127,7 +141,7 @@ class Database:
     @contextmanager
     def updating(self) -> Iterator[Connection]:
         """Begin a transaction that waits for no other, but where both change the same row, or the file is SQLite's."""
-        with self._engine.begin() as connection:
+        with self.reading() as connection, connection.begin():
             if connection.dialect.name == "sqlite":
                 # Python's driver begins a transaction before a change of rows only, not before one of tables.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -139,8 +153,11 @@ def open_engine(path_or_url: Path | str) -> Engine:
     if isinstance(path_or_url, Path):
         create_file(path_or_url)
         path_or_url = f"sqlite:///{path_or_url}"
-    engine = create_engine(path_or_url, pool_pre_ping=True)  # a server may have been restarted meanwhile
-    if make_url(path_or_url).get_backend_name() == "sqlite":
+    url = make_url(path_or_url)
+    is_libpq = url.get_backend_name() == "postgresql" and url.get_driver_name() in LIBPQ_DRIVERS
+    options = {name: value for name, value in POSTGRESQL_OPTIONS.items() if is_libpq and name not in url.query}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=options)  # it may have been restarted meanwhile
+    if url.get_backend_name() == "sqlite":
         event.listen(engine, "do_connect", _connect_sqlite)
         event.listen(engine, "checkin", _discard_read_only)
     event.listen(engine, "handle_error", _translate)
