@@ -243,6 +243,40 @@ def test_the_end_of_the_certificate_is_a_metric(over_tls: "Server") -> None:
 
 
 @pytest.mark.slow
+def test_a_server_that_cannot_start_leaves_no_copy_of_the_private_key(
+    make_server: "MakeServer", tmp_path: Path
+) -> None:
+    certificate, key = files_of(tmp_path / "a", OLD)
+    server = make_server(f"--tls-certificate={certificate}", f"--tls-key={key}")
+    (server.data / "owner-token").mkdir(parents=True)
+
+    with server.launch() as process:
+        assert process.wait(120) == 1
+    assert "owner-token cannot be opened" in server.errors.read_text()
+    assert not (server.data / "tls").exists()
+
+
+@pytest.mark.slow
+def test_a_request_in_flight_at_the_end_leaves_no_copy_of_the_private_key(over_tls: "Server", tmp_path: Path) -> None:
+    over_tls.signal(signal.SIGKILL)
+    over_tls.options = (*over_tls.options, "--shutdown-grace-s=0.2")
+    over_tls.launch_unready()
+    head = "POST /v1/datasets/demo/ingest HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
+    head += f"Authorization: Bearer {over_tls.token}\r\nExpect: 100-continue\r\n\r\n"
+    context = trusting(tmp_path / "a" / "certificate.pem")
+    with (
+        socket.create_connection(("127.0.0.1", port_of(over_tls)), timeout=60) as plain,
+        context.wrap_socket(plain, server_hostname=OLD) as client,
+    ):
+        client.sendall(head.encode())
+        assert client.recv(64).startswith(b"HTTP/1.1 100")
+        assert over_tls.stop() == 0
+
+    assert "still in flight" in over_tls.errors.read_text()
+    assert not (over_tls.data / "tls").exists()
+
+
+@pytest.mark.slow
 def test_who_begins_no_handshake_is_disconnected(over_tls: "Server") -> None:
     with socket.create_connection(("127.0.0.1", port_of(over_tls)), timeout=60) as silent:
         assert silent.recv(1) == b""

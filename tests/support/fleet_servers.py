@@ -33,9 +33,7 @@ class ServerFleet:
     def start(self, **counts: int) -> None:
         """Start so many nodes of each role, and return once all are ready."""
         added = [
-            self._make_server(
-                f"--role={role}", f"--node={role}-{number}", *self._options, env={"TAILRACE_ROOT_TOKEN": ROOT_TOKEN}
-            )
+            self.node(role, number)
             for role, count in counts.items()
             for number in range(count)
         ]
@@ -45,3 +43,8 @@ class ServerFleet:
             node.launch_unready()
         for node in added:
             wait_until(lambda node=node: node.client.get("/readyz").status_code == 200)  # type: ignore[misc]
+
+    def node(self, role: str, number: int, *options: str) -> "Server":
+        """Return a node that is not started yet."""
+        env = {"TAILRACE_ROOT_TOKEN": ROOT_TOKEN}
+        return self._make_server(f"--role={role}", f"--node={role}-{number}", *self._options, *options, env=env)

@@ -53,12 +53,17 @@ logger = logging.getLogger(__name__)
 
 
 class _Opened(Struct, frozen=True, eq=False):
-    """The sockets of a server."""
+    """The sockets of a server, and its certificate."""
 
     listeners: Sequence[socket.socket]
     doors: Sequence[DoorSocket]
     workers: WorkerSockets | None  # where there are any
     files: CertificateFiles | None  # of the certificate, where the port is for TLS
+
+    def remove_copies(self) -> None:
+        """Remove the copies of the certificate, and of its key, which outlive no server that ends by itself."""
+        if self.files is not None:
+            self.files.close()
 
 
 def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> None:
@@ -97,7 +102,10 @@ def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> N
             None if relay is None else WorkerSockets(listeners, relay, lock),
             CertificateFiles(settings.tls, data / TLS_DIRECTORY) if settings.tls.certificate else None,
         )
-        uvloop.run(_serve(settings, reference_data, data, spawner, opened, reread))
+        try:
+            uvloop.run(_serve(settings, reference_data, data, spawner, opened, reread))
+        finally:
+            opened.remove_copies()
     _exit()
 
 
@@ -134,6 +142,7 @@ async def _serve(
             doors=opened.doors,
             certificate=certificate,
         )
+        opened.remove_copies()
         _exit()
     stores = open_stores(settings, data, metrics.flushes)
     server = build(
@@ -155,9 +164,11 @@ async def _serve(
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)
     reloading.cancel()
-    await _stop(server, serving, grpc)
-    if opened.files is not None:
-        opened.files.close()
+    if not await _stop(server, serving, grpc):
+        opened.remove_copies()
+        # Hanging connections would keep the HTTP server's threads from ending; everything is on disk by now.
+        _exit()
+    serving.result()
 
 
 def _grpc_listener(settings: Settings, most: int, certificate: Certificate | None) -> GrpcListener:
@@ -220,8 +231,8 @@ def _console_link(server: Server) -> str:
     return "" if code is None else f"{server.url}{SIGN_IN_PATH}{code.secret}"
 
 
-async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener) -> None:
-    """Answer the requests in flight, commit the rows in memory, close everything."""
+async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener) -> bool:
+    """Answer the requests in flight, commit the rows in memory, close everything; return whether all were answered."""
     say("Stopping: answering what is in flight, committing what is in memory")
     queries, grace_s = server.queries, server.settings.server.shutdown_grace_s
     queries.tails.close()
@@ -244,9 +255,7 @@ async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener)
     say("Stopped")
     if unanswered:
         logger.warning("requests were still in flight after %g s (shutdown_grace_s)", grace_s)
-        # Hanging connections would keep the HTTP server's threads from ending; everything is on disk by now.
-        _exit()
-    serving.result()
+    return not unanswered
 
 
 class _Hangup:

@@ -4,12 +4,14 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 from support.fleet_servers import ServerFleet
 from support.s3 import Proxy, S3Server
+from support.tls import needs_openssl, self_signed
 from support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -187,3 +189,15 @@ def test_what_a_node_has_of_events_in_no_table_ends_with_their_commit(
     assert not is_less()
     wait_until(is_less, 120)
     assert (node.data / "idempotency.keys").stat().st_size > 8
+
+
+@needs_openssl
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_node_that_ends_leaves_no_copy_of_its_private_key(fleet: ServerFleet, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "node.example.com")
+    node = fleet.node("lake", 0, f"--tls-certificate={certificate}", f"--tls-key={key}").launch_unready()
+    assert len(list(node.data.glob("tls/*/key.pem"))) == 1
+
+    assert node.stop() == 0, node.errors.read_text()
+    assert not (node.data / "tls").exists()
