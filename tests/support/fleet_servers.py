@@ -32,11 +32,7 @@ class ServerFleet:
 
     def start(self, **counts: int) -> None:
         """Start so many nodes of each role, and return once all are ready."""
-        added = [
-            self.node(role, number)
-            for role, count in counts.items()
-            for number in range(count)
-        ]
+        added = [self.node(role, number) for role, count in counts.items() for number in range(count)]
         names = [f"{role}-{number}" for role, count in counts.items() for number in range(count)]
         self.nodes.update(zip(names, added, strict=True))
         for node in added:

@@ -21,8 +21,8 @@ from tailrace.storage.faults import FULL, RETRY_AFTER_S, disk_full, is_full, sql
 FILE_NAME = "tailrace.db"  # in the data directory
 BUSY_TIMEOUT_S = 5.0
 BUSY_PAUSE_S = 0.005
-# A PostgreSQL server that is gone without a word is given up after seconds, not the system's quarter of an hour; what the
-# URL says goes before.
+# By which a PostgreSQL server that is gone without a word is given up after seconds, not the system's quarter of an
+# hour. What the URL says goes before.
 POSTGRESQL_OPTIONS = {
     "connect_timeout": 5,  # s
     "tcp_user_timeout": 10_000,  # ms

@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.flight as flight
@@ -24,7 +26,7 @@ from tailrace.fleet.flight import connection, deletions
 from tailrace.fleet.flight.credentials import Credentials, Peer
 from tailrace.fleet.flight.errors import OwnerUnavailable, PeerRefused
 from tailrace.fleet.flight.remote_lake import RemoteLake
-from tailrace.fleet.flight.server import LakeServer
+from tailrace.fleet.flight.server import LakeServer, Versions
 from tailrace.lake import Lake, Snapshot, table_root
 from tailrace.lake.snapshot import Check, no_check
 from tailrace.query import AplRequest, DuckDB, QueryLimits, run_apl
@@ -357,6 +359,46 @@ def test_what_goes_wrong_without_words_is_logged_there_and_told_here(
     with pytest.raises(OwnerUnavailable, match="its log says why"):
         lake.sweep("d")
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_answer_that_is_not_understood_is_one_of_a_node_that_is_not_there(node: LakeNode, lake: RemoteLake) -> None:
+    node.lake.sweep = lambda name: "many"  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(OwnerUnavailable, match="another way"):
+        lake.sweep("d")
+
+
+def test_a_node_whose_word_is_not_understood_is_asked_again(
+    node: LakeNode, owners: StatedOwners, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    node.lake.create("d")
+    wait, answers = node.server.changes.wait, iter([1, None])
+    node.server.changes.wait = lambda asked: next(answers, None) or wait(asked)  # type: ignore[method-assign, return-value]
+
+    with remote_lake(owners, tmp_path / "node", timeout_s=TIMEOUT_S) as lake:
+        assert lake.has("d")
+    assert "another way" in caplog.text
+
+
+def test_an_answer_that_comes_as_its_time_is_up_counts(lake: RemoteLake, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            found = super().result(TIMEOUT_S)
+            if timeout is not None:
+                raise TimeoutError
+            return found
+
+    lake.create("d")
+    monkeypatch.setattr(connection, "Future", Late)
+    assert lake.sweep("d") == 0
+
+
+def test_a_version_is_of_one_value_also_after_it_was_forgotten() -> None:
+    versions, first, other = Versions(kept=2), object(), object()
+    numbers = [versions.number(name, value) for name, value in (("a", first), ("a", first), ("a", other), ("b", first))]
+    assert numbers == [1, 1, 2, 3]
+    versions.number("c", first)
+    assert versions.number("b", first) == 3
+    assert versions.number("a", first) == 5
 
 
 # Owners that are gone

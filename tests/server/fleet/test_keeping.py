@@ -94,6 +94,24 @@ def test_a_shards_datasets_are_the_lakes_for_as_long_as_the_node_has_its_lease()
     assert not leading.is_on
 
 
+def test_datasets_are_given_also_where_the_node_does_not_cease_to_lead_in_time() -> None:
+    lake = Lake()
+
+    def fail() -> None:
+        raise TimeoutError
+
+    leading: Any = SimpleNamespace(begin=lambda: None, end=fail)
+    keeper = NodeKeeper(lambda: leading)
+    keeper.lake = LakeKeeper(lake, None)  # type: ignore[arg-type]
+    leases = {LEADER: 1, lease_name(shard_of("d-0")): 1, lease_name(shard_of("d-1")): 1}
+    for leave in (keeper.end, keeper.lose):
+        keeper.begin(leases)
+        assert lake.has
+        with pytest.raises(TimeoutError):
+            leave(leases.keys())
+        assert lake.has == set()
+
+
 def test_what_is_in_tables_goes_from_a_nodes_memory_and_log_and_its_keys_into_their_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ CHECK_S = 0.05
 WAITING_CHECK_S = 0.5  # likewise, while something is waited for that may never happen
 CALLS = 64  # of one node, at the same time
 WAITING_CALLS = 512  # of those that wait for something to happen
+OTHER_ANSWER = "it answers in another way than a lake node of this version"
 MAX_MESSAGE_BYTES = 512 * 1024 * 1024
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -108,15 +109,18 @@ class PeerConnection:
             try:
                 return future.result(check_s)
             except NotDone:
-                if future.done():
-                    raise  # by the work itself
+                if future.done():  # by now, or it is what the work itself raised
+                    return future.result()
             check()
             if time.monotonic() > end_s:
                 raise self._unavailable("it does not answer in time")
 
     def _call(self, asked: messages.Asked, answer: Any, end_s: float) -> Any:
         body = self._sealed(CALL.encode(), _encode(asked), lambda call: self._action(CALL, call, end_s), end_s)
-        return msgspec.msgpack.decode(body, type=answer)
+        try:
+            return msgspec.msgpack.decode(body, type=answer)
+        except msgspec.MsgspecError as error:
+            raise self._unavailable(OTHER_ANSWER) from error
 
     def _parts(
         self, headers: Sequence[messages.HotHeader], end_s: float, readers: list[flight.FlightStreamReader]
@@ -175,7 +179,7 @@ class PeerConnection:
                     raise decode_error(content)
                 return content
             except msgspec.MsgspecError as error:
-                raise self._unavailable("it answers in another way than a lake node") from error
+                raise self._unavailable(OTHER_ANSWER) from error
         raise AssertionError
 
     def _begun(self, end_s: float) -> ClientSession:

@@ -130,16 +130,17 @@ class Directory:
                 changes: Changes = self._connect(followed.peer).call(
                     asked, Changes, timeout_s=WAIT_S + ANSWER_S, check=lambda: _check(followed)
                 )
+                self._apply(followed, changes)
             except _StoppedError:
                 return
-            except TailraceError as error:
+            except Exception as error:
                 if not is_failing:
-                    logger.warning("%s", error)
+                    is_fault = not isinstance(error, TailraceError)
+                    logger.warning("%s", error, exc_info=error if is_fault else None)
                 is_failing = True
                 followed.stop.wait(RETRY_S)
                 continue
             is_failing = False
-            self._apply(followed, changes)
             followed.heard_s = sent_s
             with self._heard:
                 self._heard.notify_all()

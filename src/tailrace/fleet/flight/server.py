@@ -1,7 +1,9 @@
 """The Flight server over a lake, for other nodes."""
 
+import itertools
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +28,7 @@ from tailrace.lake.shared_lake import DatasetElsewhere
 from tailrace.lake.snapshot import HotTable
 
 PRUNE_S = 5.0
+VERSIONS_KEPT = 10_000  # datasets whose files and fields are
 FAILED = "the node that holds the dataset failed; its log says why"
 CLOSE_S = 10.0  # that a call under way may take, once the server closes
 
@@ -38,19 +41,27 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Versions:
-    """Numbers of values that are replaced as a whole, by their names: another value has another number. Thread-safe."""
+    """Numbers of values that are replaced as a whole, by their names: another value has another number. Thread-safe.
 
-    def __init__(self) -> None:
+    The values of so many names are kept, of which those that were asked for the longest ago go.
+    """
+
+    def __init__(self, kept: int = VERSIONS_KEPT) -> None:
         self._lock = threading.Lock()
-        self._latest: dict[str, tuple[object, int]] = {}
+        self._kept = kept
+        self._next = itertools.count(1)
+        self._latest: OrderedDict[str, tuple[object, int]] = OrderedDict()
 
     def number(self, name: str, value: object) -> int:
         """Return the number of a value."""
         with self._lock:
             latest, number = self._latest.get(name, (None, 0))
             if latest is not value:
-                number += 1
-                self._latest[name] = (value, number)
+                number = next(self._next)  # used once, or a name that was forgotten would have an old one again
+            self._latest[name] = (value, number)
+            self._latest.move_to_end(name)
+            if len(self._latest) > self._kept:
+                self._latest.popitem(last=False)
             return number
 
 

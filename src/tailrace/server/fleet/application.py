@@ -104,7 +104,6 @@ class NodeApplication:
             return await self._forwarder.forward(scope, content, send, found, hops=scope.get(HOPS, 0) + 1)
         return await _answered(self.leading or self._full, dict(scope), content.receive, send)
 
-
     async def _look_together(self) -> None:
         """Look at the fleet, once for all requests that wait; where the database does not answer it stays as it was."""
         if self._looking is None or self._looking.done():

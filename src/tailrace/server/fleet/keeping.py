@@ -41,15 +41,19 @@ class NodeKeeper:
 
     def end(self, names: Collection[str]) -> None:
         """Finish what leases are for."""
-        if LEADER in names:
-            self._leadership().end()
-        self._opened().end(names)
+        try:
+            if LEADER in names:
+                self._leadership().end()
+        finally:
+            self._opened().end(names)
 
     def lose(self, names: Collection[str]) -> None:
         """Stop what leases were for."""
-        if LEADER in names:
-            self._leadership().end()
-        self._opened().lose(names)
+        try:
+            if LEADER in names:
+                self._leadership().end()
+        finally:
+            self._opened().lose(names)
 
     def _opened(self) -> LakeKeeper:
         assert self.lake is not None

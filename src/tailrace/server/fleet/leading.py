@@ -1,9 +1,9 @@
 """What a node does while it is the leader: it answers what needs one memory, and runs the monitors."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 
 from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import Runner
@@ -43,18 +43,23 @@ class LeaderParts:
 
     def begin(self) -> None:
         """Begin to lead."""
-        self._wait(asyncio.run_coroutine_threadsafe(self._begin(), self._loop))
+        given_up = threading.Event()
+        try:
+            asyncio.run_coroutine_threadsafe(self._begin(given_up), self._loop).result(TIMEOUT_S)
+        except TimeoutError:
+            # Or it would lead once the lead is another node's.
+            given_up.set()
+            asyncio.run_coroutine_threadsafe(self.stop(), self._loop)
+            raise
 
     def end(self) -> None:
         """Lead no more, and return once that is so."""
-        self._wait(asyncio.run_coroutine_threadsafe(self.stop(), self._loop))
+        asyncio.run_coroutine_threadsafe(self.stop(), self._loop).result(TIMEOUT_S)
 
-    @staticmethod
-    def _wait(done: "Future[None]") -> None:
-        done.result(TIMEOUT_S)
-
-    async def _begin(self) -> None:
+    async def _begin(self, given_up: threading.Event) -> None:
         await self.stop()
+        if given_up.is_set():
+            return
         self._service = self._make_service()
         self._runner = self._make_runner()
         self._use(self._make_application(self._service, self._runner))
