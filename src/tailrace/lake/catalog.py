@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -53,6 +53,27 @@ class DatasetInfo(Struct, frozen=True, rename="camel"):
     def created(self) -> Positions:
         """The positions in all writers' logs at its creation."""
         return {**self.created_positions, FIRST_WRITER: self.created_position}
+
+
+class DatasetOptions(TypedDict, total=False):
+    """What a dataset may be created with; as in `DatasetInfo`."""
+
+    description: str
+    who: str
+    primary_key: str
+    kind: str
+    retention_days: int
+    use_retention_period: bool
+    organisation: str
+    edge_deployment: str
+
+
+class InfoChanges(TypedDict, total=False):
+    """What may be changed of a dataset's info; None leaves a member as it is."""
+
+    description: str | None
+    retention_days: int | None
+    use_retention_period: bool | None
 
 
 def check_name(name: str) -> None:

@@ -1,9 +1,9 @@
 """What a server does with its datasets, wherever their lake is: the interface of `Lake` to its clients."""
 
-from typing import Protocol
+from typing import Protocol, Unpack
 
 from tailrace.events.declarations import DeclaredFields
-from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
+from tailrace.lake.catalog import DatasetInfo, DatasetOptions, InfoChanges
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.maintenance import Deletion
 from tailrace.lake.snapshot import RowFilter, SnapshotSource
@@ -34,29 +34,10 @@ class DatasetStore(SnapshotSource, Protocol):
     def check(self, name: str) -> None:
         """Raise DatasetNotFound or DatasetUnavailable for a dataset that accepts no events."""
 
-    def create(
-        self,
-        name: str,
-        *,
-        description: str = "",
-        who: str = "",
-        primary_key: str = "",
-        kind: str = DEFAULT_KIND,
-        retention_days: int = 0,
-        use_retention_period: bool = False,
-        organisation: str = "",
-        edge_deployment: str = "",
-    ) -> DatasetInfo:
+    def create(self, name: str, **options: Unpack[DatasetOptions]) -> DatasetInfo:
         """Create an empty dataset. Raise InvalidName, DatasetExists, Conflict."""
 
-    def update(
-        self,
-        name: str,
-        *,
-        description: str | None = None,
-        retention_days: int | None = None,
-        use_retention_period: bool | None = None,
-    ) -> DatasetInfo:
+    def update(self, name: str, **changes: Unpack[InfoChanges]) -> DatasetInfo:
         """Change a dataset's info, durably. Raise DatasetNotFound."""
 
     def declare(self, name: str, fields: DeclaredFields) -> None:

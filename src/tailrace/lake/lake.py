@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any, Unpack
 
 from msgspec.structs import replace
 
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable, TailraceError
 from tailrace.events.declarations import DeclaredFields
 from tailrace.lake import health
-from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
+from tailrace.lake.catalog import Catalog, DatasetInfo, DatasetOptions, InfoChanges
 from tailrace.lake.committing import CommitThread
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.datasets import Datasets
@@ -116,53 +117,18 @@ class Lake:
 
     # Datasets
 
-    def create(
-        self,
-        name: str,
-        *,
-        description: str = "",
-        who: str = "",
-        primary_key: str = "",
-        kind: str = DEFAULT_KIND,
-        retention_days: int = 0,
-        use_retention_period: bool = False,
-        organisation: str = "",
-        edge_deployment: str = "",
-    ) -> DatasetInfo:
-        """Create an empty dataset; the arguments are as in `DatasetInfo`.
+    def create(self, name: str, **options: Unpack[DatasetOptions]) -> DatasetInfo:
+        """Create an empty dataset.
 
         Raise InvalidName, DatasetExists, or Conflict past `max_datasets`.
         """
-        info = DatasetInfo(
-            name,
-            0,
-            0,
-            description,
-            who,
-            kind,
-            retention_days,
-            use_retention_period,
-            organisation,
-            primary_key=primary_key,
-            edge_deployment=edge_deployment,
-        )
+        info = DatasetInfo(name, 0, 0, **options)
         self._catch_up()  # or what was acknowledged for a dataset that had the name before would be in this one
         return self._datasets.create(info)
 
-    def update(
-        self,
-        name: str,
-        *,
-        description: str | None = None,
-        retention_days: int | None = None,
-        use_retention_period: bool | None = None,
-    ) -> DatasetInfo:
+    def update(self, name: str, **changes: Unpack[InfoChanges]) -> DatasetInfo:
         """Change a dataset's info, durably; None leaves a member as it is. Raise DatasetNotFound."""
-        given = {
-            "description": description,
-            "retention_days": retention_days,
-            "use_retention_period": use_retention_period,
-        }
+        given: Mapping[str, Any] = changes
         return self._datasets.update(name, {member: value for member, value in given.items() if value is not None})
 
     def declare(self, name: str, fields: DeclaredFields) -> None:

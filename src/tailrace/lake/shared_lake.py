@@ -4,12 +4,12 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
 from tailrace.events.declarations import DeclaredFields
 from tailrace.lake import sidecar
-from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
+from tailrace.lake.catalog import Catalog, DatasetInfo, DatasetOptions, InfoChanges
 from tailrace.lake.dataset_state import DatasetState
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S
 from tailrace.lake.lake import Lake
@@ -224,59 +224,22 @@ class SharedLake(Lake):
         sweep = super().sweep
         return self._with_own(name, lambda: sweep(name))
 
-    def update(
-        self,
-        name: str,
-        *,
-        description: str | None = None,
-        retention_days: int | None = None,
-        use_retention_period: bool | None = None,
-    ) -> DatasetInfo:
+    def update(self, name: str, **changes: Unpack[InfoChanges]) -> DatasetInfo:
         """Change a dataset's info; raise as `Lake.update` does, and DatasetElsewhere."""
         update = super().update
-        return self._with_own(
-            name,
-            lambda: update(
-                name,
-                description=description,
-                retention_days=retention_days,
-                use_retention_period=use_retention_period,
-            ),
-        )
+        return self._with_own(name, lambda: update(name, **changes))
 
     def declare(self, name: str, fields: DeclaredFields) -> None:
         """Declare fields of a dataset; raise as `Lake.declare` does, and DatasetElsewhere."""
         declare = super().declare
         self._with_own(name, lambda: declare(name, fields))
 
-    def create(
-        self,
-        name: str,
-        *,
-        description: str = "",
-        who: str = "",
-        primary_key: str = "",
-        kind: str = DEFAULT_KIND,
-        retention_days: int = 0,
-        use_retention_period: bool = False,
-        organisation: str = "",
-        edge_deployment: str = "",
-    ) -> DatasetInfo:
+    def create(self, name: str, **options: Unpack[DatasetOptions]) -> DatasetInfo:
         """Create an empty dataset, which is this server's. Raise as `Lake.create` does, and DatasetElsewhere."""
         self._require(name)
         if not self.knows(name) and self._is_made(name):
             self.take([name])
-        info = super().create(
-            name,
-            description=description,
-            who=who,
-            primary_key=primary_key,
-            kind=kind,
-            retention_days=retention_days,
-            use_retention_period=use_retention_period,
-            organisation=organisation,
-            edge_deployment=edge_deployment,
-        )
+        info = super().create(name, **options)
         with self._state.lock:
             if (dataset := self._state.datasets.get(name)) is not None:
                 self._opener.adopt(dataset)

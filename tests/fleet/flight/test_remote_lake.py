@@ -372,7 +372,7 @@ def test_a_node_whose_word_is_not_understood_is_asked_again(
 ) -> None:
     node.lake.create("d")
     wait, answers = node.server.changes.wait, iter([1, None])
-    node.server.changes.wait = lambda asked: next(answers, None) or wait(asked)  # type: ignore[method-assign, return-value]
+    node.server.changes.wait = lambda asked: next(answers, None) or wait(asked)  # type: ignore[method-assign, assignment, return-value]
 
     with remote_lake(owners, tmp_path / "node", timeout_s=TIMEOUT_S) as lake:
         assert lake.has("d")

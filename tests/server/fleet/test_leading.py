@@ -14,10 +14,15 @@ def test_a_beginning_that_comes_too_late_does_not_have_the_node_lead(monkeypatch
     monkeypatch.setattr(leading, "TIMEOUT_S", 0.01)
     used: list[Any] = []
     part: Any = None
+    made: Any = "a"
     loop = asyncio.new_event_loop()
     goes_on = threading.Event()
     parts = LeaderParts(
-        loop=loop, make_service=lambda: part, make_runner=lambda: part, make_application=lambda *_: "a", use=used.append
+        loop=loop,
+        make_service=lambda: part,
+        make_runner=lambda: part,
+        make_application=lambda *_: made,
+        use=used.append,
     )
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

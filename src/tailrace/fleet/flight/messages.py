@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 
 from tailrace.events.declarations import DeclaredFields
-from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.catalog import DEFAULT_KIND, DatasetInfo
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.maintenance import Deletion
 from tailrace.lake.snapshot import DataFile, FieldsView, Received
@@ -43,26 +43,26 @@ class AskChanges(Struct, frozen=True, tag=True):
 
 
 class AskCreate(Struct, frozen=True, tag=True):
-    """A new dataset; as the arguments of `create`."""
+    """A new dataset, with its `DatasetOptions`."""
 
     name: str
-    description: str
-    who: str
-    primary_key: str
-    kind: str
-    retention_days: int
-    use_retention_period: bool
-    organisation: str
-    edge_deployment: str
+    description: str = ""
+    who: str = ""
+    primary_key: str = ""
+    kind: str = DEFAULT_KIND
+    retention_days: int = 0
+    use_retention_period: bool = False
+    organisation: str = ""
+    edge_deployment: str = ""
 
 
 class AskUpdate(Struct, frozen=True, tag=True):
-    """Another info of a dataset."""
+    """Another info of a dataset, by its `InfoChanges`."""
 
     name: str
-    description: str | None
-    retention_days: int | None
-    use_retention_period: bool | None
+    description: str | None = None
+    retention_days: int | None = None
+    use_retention_period: bool | None = None
 
 
 class AskDeclare(Struct, frozen=True, tag=True):

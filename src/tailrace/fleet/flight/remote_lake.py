@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, Unpack
 
 import numpy as np
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ from tailrace.fleet.flight.errors import RETRY_AFTER_S, OwnerMoved, OwnerUnavail
 from tailrace.fleet.flight.hot_parts import PartCache
 from tailrace.fleet.flight.snapshots import RemoteSnapshots
 from tailrace.fleet.flight.tails import TailFeeds
-from tailrace.lake.catalog import DEFAULT_KIND, Catalog, DatasetInfo
+from tailrace.lake.catalog import Catalog, DatasetInfo, DatasetOptions, InfoChanges
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.dataset_store import DatasetStore
 from tailrace.lake.maintenance import Deletion
@@ -214,68 +214,15 @@ class RemoteLake:
 
     # Changes of datasets
 
-    def create(
-        self,
-        name: str,
-        *,
-        description: str = "",
-        who: str = "",
-        primary_key: str = "",
-        kind: str = DEFAULT_KIND,
-        retention_days: int = 0,
-        use_retention_period: bool = False,
-        organisation: str = "",
-        edge_deployment: str = "",
-    ) -> DatasetInfo:
+    def create(self, name: str, **options: Unpack[DatasetOptions]) -> DatasetInfo:
         """Create an empty dataset, which every node knows then; as `Lake.create`."""
-        asked = messages.AskCreate(
-            name,
-            description,
-            who,
-            primary_key,
-            kind,
-            retention_days,
-            use_retention_period,
-            organisation,
-            edge_deployment,
-        )
-        return self._changed(
-            name,
-            lambda own: own.create(
-                name,
-                description=description,
-                who=who,
-                primary_key=primary_key,
-                kind=kind,
-                retention_days=retention_days,
-                use_retention_period=use_retention_period,
-                organisation=organisation,
-                edge_deployment=edge_deployment,
-            ),
-            asked,
-            DatasetInfo,
-        )
+        asked = messages.AskCreate(name, **options)
+        return self._changed(name, lambda own: own.create(name, **options), asked, DatasetInfo)
 
-    def update(
-        self,
-        name: str,
-        *,
-        description: str | None = None,
-        retention_days: int | None = None,
-        use_retention_period: bool | None = None,
-    ) -> DatasetInfo:
+    def update(self, name: str, **changes: Unpack[InfoChanges]) -> DatasetInfo:
         """Change a dataset's info, durably; as `Lake.update`."""
-        return self._changed(
-            name,
-            lambda own: own.update(
-                name,
-                description=description,
-                retention_days=retention_days,
-                use_retention_period=use_retention_period,
-            ),
-            messages.AskUpdate(name, description, retention_days, use_retention_period),
-            DatasetInfo,
-        )
+        asked = messages.AskUpdate(name, **changes)
+        return self._changed(name, lambda own: own.update(name, **changes), asked, DatasetInfo)
 
     def declare(self, name: str, fields: DeclaredFields) -> None:
         """Declare fields of a dataset, durably; as `Lake.declare`."""

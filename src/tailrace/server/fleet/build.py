@@ -159,7 +159,7 @@ class _NodeParts:
             max_backlog_bytes=settings.lake.shred_backlog_bytes,
             executor=ThreadPoolExecutor(PARSE_THREADS, "tailrace-parse"),
         )
-        stores.cleaning.released = partial(self._loop.call_soon_threadsafe, service.released)
+        stores.cleaning.released = lambda position: self._loop.call_soon_threadsafe(service.released, position)
         return ServerApplication(
             service=service,
             options=settings.protocols,

@@ -72,7 +72,7 @@ class LogCleaning:
         keeper: LakeKeeper | None,
     ) -> None:
         """Take the subscription to the node's log."""
-        self.released: Callable[[int], None] = lambda position: None  # for who counts what is in no table yet
+        self.released: Callable[[int], object] = lambda position: None  # for who counts what is in no table yet
         self._positions = positions
         self._membership = membership
         self._logs = logs
