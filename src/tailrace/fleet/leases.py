@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
-from sqlalchemy import Connection, and_, case, or_, select, tuple_, update
+from sqlalchemy import Connection, Table, and_, case, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tailrace.fleet.clocks import ClockReading, DatabaseNow, LocalClock
@@ -50,7 +50,7 @@ class Leases:
             return {}
         sent = self._clock.read()
         with self._database.updating() as connection:
-            insert = _insert(connection).values(
+            insert = upsert_into(connection, table).values(
                 [{"name": name, "node": self._node, "fence": 1, "expires_ms": self._end()} for name in wanted]
             )
             statement = insert.on_conflict_do_update(
@@ -67,7 +67,7 @@ class Leases:
             return {}
         sent = self._clock.read()
         with self._database.updating() as connection:
-            own = self._lock(connection, held)
+            own = locked_leases(connection, self._node, held)
             if own:
                 connection.execute(update(table).where(table.c.name.in_(own)).values(expires_ms=self._end()))
         return {name: Lease(name, fence, sent) for name, fence in own.items()}
@@ -78,7 +78,7 @@ class Leases:
         if not held:
             return
         with self._database.updating() as connection:
-            own = self._lock(connection, held)
+            own = locked_leases(connection, self._node, held)
             if own:
                 connection.execute(update(table).where(table.c.name.in_(own)).values(expires_ms=0))
 
@@ -97,16 +97,18 @@ class Leases:
         """Return when a lease ends that begins now."""
         return DatabaseNow() + self._lease_ms  # type: ignore[return-value]
 
-    def _lock(self, connection: Connection, held: list[tuple[str, int]]) -> dict[str, int]:
-        """Return those of some leases that are still this node's, locked until the end of the transaction."""
-        rows = connection.execute(
-            select(table.c.name, table.c.fence)
-            .where(and_(table.c.node == self._node, tuple_(table.c.name, table.c.fence).in_(held)))
-            .order_by(table.c.name)
-            .with_for_update()
-        )
-        return {row.name: row.fence for row in rows}
+
+def locked_leases(connection: Connection, node: str, held: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return those of some leases, by name and fence, that are still a node's, locked until the transaction ends."""
+    rows = connection.execute(
+        select(table.c.name, table.c.fence)
+        .where(and_(table.c.node == node, tuple_(table.c.name, table.c.fence).in_(held)))
+        .order_by(table.c.name)
+        .with_for_update()
+    )
+    return {row.name: row.fence for row in rows}
 
 
-def _insert(connection: Connection) -> "postgresql.Insert | sqlite.Insert":
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+def upsert_into(connection: Connection, into: Table) -> "postgresql.Insert | sqlite.Insert":
+    """Return an insertion into a table that may say what becomes of a row that is there."""
+    return postgresql.insert(into) if connection.dialect.name == "postgresql" else sqlite.insert(into)

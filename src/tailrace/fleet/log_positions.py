@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import and_, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select
 
+from tailrace.fleet.leases import locked_leases, upsert_into
 from tailrace.fleet.shards import SHARDS, lease_name
 from tailrace.log import Positions, furthest
 from tailrace.storage.database import Database
-from tailrace.storage.tables import leases, log_positions
+from tailrace.storage.tables import log_positions
 
 
 class LogPositions:
@@ -31,12 +31,7 @@ class LogPositions:
         if not held:
             return set()
         with self._database.updating() as connection:
-            own = connection.scalars(
-                select(leases.c.name)
-                .where(and_(leases.c.node == self._node, tuple_(leases.c.name, leases.c.fence).in_(held)))
-                .order_by(leases.c.name)
-                .with_for_update()
-            ).all()
+            own = locked_leases(connection, self._node, held)
             told_before = select(log_positions.c.shard, log_positions.c.positions).where(log_positions.c.shard.in_(own))
             known: dict[str, Positions] = {row.shard: row.positions for row in connection.execute(told_before)}
             kept = {shard for shard in told if lease_name(shard) in own}
@@ -46,8 +41,7 @@ class LogPositions:
                 if (new := furthest([known.get(name, {}), positions])) != known.get(name):
                     rows.append({"shard": name, "positions": new})
             if rows:
-                is_postgres = connection.dialect.name == "postgresql"
-                insert = (postgresql.insert if is_postgres else sqlite.insert)(log_positions)
+                insert = upsert_into(connection, log_positions)
                 changed = {"positions": insert.excluded.positions}
                 connection.execute(insert.on_conflict_do_update(index_elements=["shard"], set_=changed), rows)
             return kept

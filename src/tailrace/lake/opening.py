@@ -51,10 +51,6 @@ class DatasetOpener:
         if self._thread.is_alive():
             self._thread.join()
 
-    def has(self, name: str) -> bool:
-        """Return whether a dataset is the lake's, open or not."""
-        return name in self._taken
-
     def take(self, names: Collection[str]) -> None:
         """Have datasets opened that are not the lake's yet."""
         with self._state.lock:

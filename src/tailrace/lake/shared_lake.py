@@ -145,12 +145,6 @@ class SharedLake(Lake):
                 with dataset.maintenance.lock, dataset.commit_lock:  # what was under way has ended
                     pass
 
-    @property
-    def is_opening(self) -> bool:
-        """Whether datasets that were taken are not open yet; those that cannot be opened aside."""
-        with self._state.lock:
-            return bool(self._state.opening) or any(each.is_behind for each in self._state.datasets.values())
-
     def stored_positions(self, group_of: Callable[[str], T], groups: Collection[T]) -> Mapping[T, Positions]:
         """Return the positions in the writers' logs up to which all events of groups of datasets are in their tables.
 

@@ -45,19 +45,6 @@ class UnownedDatasets:
         """Stop the threads."""
         self._readers.shutdown()
 
-    def names(self) -> list[str]:
-        """Return the names of all datasets that have files, in order. Raise OSError."""
-        return self._catalog.names(lambda name: False)
-
-    def info(self, name: str) -> DatasetInfo:
-        """Return the info of a dataset. Raise DatasetNotFound, DatasetUnavailable."""
-        try:
-            return sidecar.load_info(self._catalog.storage(name))
-        except FileNotFoundError as error:
-            raise DatasetNotFound(f"dataset {name!r} not found") from error
-        except (OSError, msgspec.MsgspecError) as error:
-            raise unavailable_error(f"dataset {name!r} cannot be read", error) from error
-
     def snapshot(self, name: str, *, timeout_s: float, check: Check = no_check) -> Snapshot:
         """Return a dataset with everything that was stored in any log before the call.
 

@@ -29,12 +29,9 @@ from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.layout import BACKUPS_DIRECTORY, KEYS_FILE, SESSIONS_FILE, WORKER_LOGS_DIRECTORY
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
 from tailrace.server.metrics import Metrics
-from tailrace.server.parts import Queries, Server
+from tailrace.server.parts import Queries, RequestParts, Server
 from tailrace.server.readiness import health
 from tailrace.server.recorder import Recorder, Refusals
-from tailrace.server.request_body import RequestBacklog
-from tailrace.server.response_body import ResponseBacklog
-from tailrace.server.routing import router_of
 from tailrace.server.settings import Settings
 from tailrace.server.single_sign_on import single_sign_on
 from tailrace.server.stores import CommonStores, Stores
@@ -88,7 +85,7 @@ def build(
         backups=_backups(stores),
     )
     recorder = Recorder(
-        application_of(settings, stores, service, services, metrics, hold),
+        application_of(settings, RequestParts.of(settings, stores.access), service, services, metrics, hold),
         metrics=metrics,
         refusals=refusals,
         proxies=Proxies(settings.server.trusted_proxies),
@@ -245,7 +242,7 @@ def _backups(stores: Stores) -> Backups:
 
 def application_of(
     settings: Settings,
-    stores: CommonStores,
+    parts: RequestParts,
     service: LogIngestService,
     services: api.Services,
     metrics: Metrics,
@@ -257,9 +254,9 @@ def application_of(
         options=settings.protocols,
         metrics=metrics,
         api=api.build(services),
-        router=router_of(settings, stores.access),
-        request_backlog=RequestBacklog(settings.request_body),
-        response_backlog=ResponseBacklog(settings.response_body),
+        router=parts.router,
+        request_backlog=parts.requests,
+        response_backlog=parts.responses,
         hold=hold,
         is_idempotent=settings.idempotency.window_s > 0,
         console=Console(Assets()) if settings.console.enabled else None,

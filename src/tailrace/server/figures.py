@@ -4,6 +4,8 @@ import asyncio
 import shutil
 from collections.abc import Sequence
 
+from tailrace.lake import Catalog
+from tailrace.query import Engine
 from tailrace.server.metrics import CacheFigures, Gauges, Metrics, exposition
 from tailrace.server.parts import Server
 from tailrace.server.readiness import health
@@ -51,15 +53,20 @@ def _gauges(server: Server, figures: Sequence[Figures], is_ready: bool) -> Gauge
         set_aside=lake.set_aside,
         damaged_files=lake.damaged_files(),
         maintenance=lake.maintenance,
-        caches={
-            name: CacheFigures(cache.bytes, cache.hits, cache.misses)
-            for name, cache in (
-                ("metadata", engine.row_groups),
-                ("answers", engine.answers),
-                *([("files", lake.catalog.cache)] if lake.catalog.cache is not None else ()),
-            )
-        },
+        caches=cache_figures(engine, lake.catalog),
         monitor_runs=runner.runs,
         notifications=runner.notifications,
         connections=server.streams.connections(),
     )
+
+
+def cache_figures(engine: Engine, catalog: Catalog) -> dict[str, CacheFigures]:
+    """Return what the caches of queries have, by their names in metrics."""
+    return {
+        name: CacheFigures(cache.bytes, cache.hits, cache.misses)
+        for name, cache in (
+            ("metadata", engine.row_groups),
+            ("answers", engine.answers),
+            *([("files", catalog.cache)] if catalog.cache is not None else ()),
+        )
+    }

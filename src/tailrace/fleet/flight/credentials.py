@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
@@ -67,8 +66,3 @@ class Peer(Struct, frozen=True):
 
     node: str  # its name
     url: str  # grpc://host:port, or grpc+tls://
-
-    @property
-    def address(self) -> str:
-        """Its host and port."""
-        return urlsplit(self.url).netloc

@@ -43,11 +43,8 @@ from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
 from tailrace.server.metrics import Metrics
-from tailrace.server.parts import Queries
+from tailrace.server.parts import Queries, RequestParts
 from tailrace.server.recorder import Recorder, Refusals
-from tailrace.server.request_body import RequestBacklog
-from tailrace.server.response_body import ResponseBacklog
-from tailrace.server.routing import router_of
 from tailrace.server.settings import Settings
 from tailrace.server.streams.listeners import StreamContext, StreamListeners, port_connections
 from tailrace.server.streams.sockets import DoorSocket
@@ -94,10 +91,11 @@ class _NodeParts:
         """Return the parts of the node, connected."""
         settings, metrics = self.settings, self.metrics
         queries = queries_of(settings, stores, self._reference_data, self._spawner, RemoteTails(stores.remote.tail))
+        parts = RequestParts.of(settings, stores.access)
         hold = AnswerHold(stores.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=self.stopping.is_set)
         proof = ForwardingProof(settings.fleet.fleet_secret, stores.membership.name)
         forwarder = Forwarder(proof, partial(_is_live, stores))
-        service, full, application, leadership = self._applications(stores, queries, hold, forwarder)
+        service, full, application, leadership = self._applications(stores, parts, queries, hold, forwarder)
         ports = connection_ports(settings, doors)
         most = port_connections(settings.streams, max_open_files, ports)
         context = StreamContext(
@@ -118,20 +116,20 @@ class _NodeParts:
         return self._node
 
     def _applications(
-        self, stores: NodeStores, queries: Queries, hold: AnswerHold, forwarder: Forwarder
+        self, stores: NodeStores, parts: RequestParts, queries: Queries, hold: AnswerHold, forwarder: Forwarder
     ) -> tuple[LogIngestService, Recorder, NodeApplication, LeaderParts]:
         """Return the service of the full application, that, the node's over it, and what makes the leader's."""
         # Tails have what lake nodes read of the logs: what is appended here is no part of it twice.
         silent = replace(queries, tails=Tails(self.settings.tail, _no_engine))
         make_service = partial(ingest_service, self.settings, stores, silent, self.metrics)
         make_runner = partial(runner_of, self.settings, stores, queries)
-        make_application = partial(self._full, stores, queries, hold)
+        make_application = partial(self._full, stores, parts, queries, hold)
         service = make_service()
         full = make_application(service, make_runner())
         application = NodeApplication(
-            self._recorder(self._fast(stores, hold)),
+            self._recorder(self._fast(stores, parts, hold)),
             full,
-            routes=NodeRoutes(stores.membership, router_of(self.settings, stores.access)),
+            routes=NodeRoutes(stores.membership, parts.router),
             forwarder=forwarder,
             look=partial(asyncio.to_thread, stores.membership.look),
             wait_s=WAIT_S,
@@ -145,7 +143,7 @@ class _NodeParts:
         )
         return service, full, application, leadership
 
-    def _fast(self, stores: NodeStores, hold: AnswerHold) -> Application:
+    def _fast(self, stores: NodeStores, parts: RequestParts, hold: AnswerHold) -> Application:
         """Return the application that stores events which need nothing but the node's log."""
         settings = self.settings
         service = WorkerIngestService(
@@ -166,15 +164,21 @@ class _NodeParts:
             metrics=self.metrics,
             api=_nothing,
             is_worker=True,
-            router=router_of(settings, stores.access),
-            request_backlog=RequestBacklog(settings.request_body),
-            response_backlog=ResponseBacklog(settings.response_body),
+            router=parts.router,
+            request_backlog=parts.requests,
+            response_backlog=parts.responses,
             hold=hold,
             is_idempotent=settings.idempotency.window_s > 0,
         )
 
     def _full(
-        self, stores: NodeStores, queries: Queries, hold: AnswerHold, service: LogIngestService, runner: Runner
+        self,
+        stores: NodeStores,
+        parts: RequestParts,
+        queries: Queries,
+        hold: AnswerHold,
+        service: LogIngestService,
+        runner: Runner,
     ) -> Recorder:
         """Return the application that answers everything."""
 
@@ -192,7 +196,7 @@ class _NodeParts:
             metrics=lambda: node_figures(node(), self.stopping),
             refusals=self.refusals,
         )
-        return self._recorder(application_of(self.settings, stores, service, services, self.metrics, hold))
+        return self._recorder(application_of(self.settings, parts, service, services, self.metrics, hold))
 
     def _recorder(self, application: Application) -> Recorder:
         return Recorder(

@@ -9,8 +9,9 @@ from tailrace.lake import SharedLake
 from tailrace.lake.health import Lag
 from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.query import Engine
+from tailrace.server.figures import cache_figures
 from tailrace.server.fleet.parts import NodeServer
-from tailrace.server.metrics import CacheFigures, Gauges, exposition
+from tailrace.server.metrics import Gauges, exposition
 from tailrace.server.readiness import FAULTS_LISTED, disk_fault, summary
 
 
@@ -81,14 +82,7 @@ def _gauges(node: NodeServer, is_ready: bool) -> Gauges:
         set_aside=lake.set_aside if lake is not None else 0,
         damaged_files=lake.damaged_files() if lake is not None else 0,
         maintenance=lake.maintenance if lake is not None else MaintenanceCounters(),
-        caches={
-            name: CacheFigures(cache.bytes, cache.hits, cache.misses)
-            for name, cache in (
-                ("metadata", engine.row_groups),
-                ("answers", engine.answers),
-                *([("files", stores.catalog.cache)] if stores.catalog.cache is not None else ()),
-            )
-        },
+        caches=cache_figures(engine, stores.catalog),
         monitor_runs=node.leadership.runs,
         notifications=node.leadership.notifications,
         connections=node.streams.connections(),

@@ -102,9 +102,7 @@ def open_node_stores(
     )
     access.set_dataset_owners(remote.organisation)
     remove_temporary(data)
-    subscription = Subscription(deliver_nothing)
-    subscription.precede(keys.observe, keys.flush)
-    log = _open_log(settings, logs, name, subscription, puts)
+    subscription, log = _open_log(settings, logs, name, keys, puts)
     return NodeStores(
         data=data,
         database=database,
@@ -158,11 +156,16 @@ def _open_logs(settings: Settings) -> ObjectStore:
     return store
 
 
-def _open_log(settings: Settings, logs: ObjectStore, name: str, subscription: Subscription, puts: Latency) -> ObjectLog:
+def _open_log(
+    settings: Settings, logs: ObjectStore, name: str, keys: IdempotencyKeys, puts: Latency
+) -> tuple[Subscription, ObjectLog]:
+    subscription = Subscription(deliver_nothing)
+    subscription.precede(keys.observe, keys.flush)
     try:
-        return ObjectLog.open(logs, settings.log, writer=name, subscription=subscription, observe_put=puts.observe)
+        log = ObjectLog.open(logs, settings.log, writer=name, subscription=subscription, observe_put=puts.observe)
     except (ValueError, TailraceError) as error:
         refuse(f"the log cannot be opened: {error} (setting log)")
+    return subscription, log
 
 
 def _open_own(
