@@ -19,6 +19,7 @@ from tailrace.fleet.flight.credentials import Credentials, Peer
 from tailrace.fleet.flight.directory import Directory
 from tailrace.fleet.flight.errors import RETRY_AFTER_S, OwnerMoved, OwnerUnavailable
 from tailrace.fleet.flight.hot_parts import PartCache
+from tailrace.fleet.flight.operations import DatasetOperation, FilesOperation, perform
 from tailrace.fleet.flight.snapshots import RemoteSnapshots
 from tailrace.fleet.flight.tails import TailFeeds
 from tailrace.lake.catalog import Catalog, DatasetInfo, DatasetOptions, InfoChanges
@@ -216,45 +217,38 @@ class RemoteLake:
 
     def create(self, name: str, **options: Unpack[DatasetOptions]) -> DatasetInfo:
         """Create an empty dataset, which every node knows then; as `Lake.create`."""
-        asked = messages.AskCreate(name, **options)
-        return self._changed(name, lambda own: own.create(name, **options), asked, DatasetInfo)
+        info: DatasetInfo = self._changed(messages.AskCreate(name, **options), DatasetInfo)
+        return info
 
     def update(self, name: str, **changes: Unpack[InfoChanges]) -> DatasetInfo:
         """Change a dataset's info, durably; as `Lake.update`."""
-        asked = messages.AskUpdate(name, **changes)
-        return self._changed(name, lambda own: own.update(name, **changes), asked, DatasetInfo)
+        info: DatasetInfo = self._changed(messages.AskUpdate(name, **changes), DatasetInfo)
+        return info
 
     def declare(self, name: str, fields: DeclaredFields) -> None:
         """Declare fields of a dataset, durably; as `Lake.declare`."""
-        return self._changed(name, lambda own: own.declare(name, fields), messages.AskDeclare(name, fields), None)
+        self._changed(messages.AskDeclare(name, fields), None)
 
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events; no node takes any for it then. As `Lake.drop`."""
-        self._changed(name, lambda own: own.drop(name), messages.AskDrop(name), None, is_drop=True)
+        self._changed(messages.AskDrop(name), None)
         self._directory.remove(name)
 
-    def _changed(
-        self,
-        name: str,
-        change: Callable[[DatasetStore], T],
-        asked: messages.Asked,
-        answer: Any,
-        *,
-        is_drop: bool = False,
-    ) -> T:
+    def _changed(self, asked: DatasetOperation, answer: Any) -> Any:
         """Have the owner change a dataset, of which every node knows then."""
+        dropped = asked.name if isinstance(asked, messages.AskDrop) else ""
 
-        def here(own: DatasetStore) -> T:
-            with nullcontext() if self._changes is None else self._changes.changing(name if is_drop else ""):
-                return change(own)
+        def here(own: DatasetStore) -> Any:
+            with nullcontext() if self._changes is None else self._changes.changing(dropped):
+                return perform(own, asked)
 
-        def there(connection: PeerConnection, check: Check) -> T:
-            changed: T = connection.call(asked, answer, timeout_s=CHANGE_TIMEOUT_S, check=check)
+        def there(connection: PeerConnection, check: Check) -> Any:
+            changed = connection.call(asked, answer, timeout_s=CHANGE_TIMEOUT_S, check=check)
             if isinstance(changed, DatasetInfo):
                 self._directory.put(changed, connection.peer.node)
             return changed
 
-        return self._with_owner(name, here, there)
+        return self._with_owner(asked.name, here, there)
 
     # Reading
 
@@ -306,7 +300,7 @@ class RemoteLake:
         """Commit everything accepted so far, of one dataset or of all. As `Lake.commit_now`."""
         for each in [name] if name else self.names():
             try:
-                self._files(each, lambda own, each=each: own.commit_now(each), messages.AskCommit(each), None)  # type: ignore[misc]
+                self._files(messages.AskCommit(each), None)
             except DatasetNotFound:
                 if name:
                     raise
@@ -317,24 +311,25 @@ class RemoteLake:
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; return how many were deleted. As `Lake.trim`."""
-        return self._files(name, lambda own: own.trim(name, older_than_ns), messages.AskTrim(name, older_than_ns), int)
+        count: int = self._files(messages.AskTrim(name, older_than_ns), int)
+        return count
 
     def compact(self, name: str) -> None:
         """Merge the files of a dataset. As `Lake.compact`."""
-        return self._files(name, lambda own: own.compact(name), messages.AskCompact(name), None)
+        self._files(messages.AskCompact(name), None)
 
     def sweep(self, name: str) -> int:
         """Delete files that are no part of a table any more; return how many. As `Lake.sweep`."""
-        return self._files(name, lambda own: own.sweep(name), messages.AskSweep(name), int)
+        count: int = self._files(messages.AskSweep(name), int)
+        return count
 
-    def _files(self, name: str, here: Callable[[DatasetStore], T], asked: messages.Asked, answer: Any) -> T:
+    def _files(self, asked: FilesOperation, answer: Any) -> Any:
         """Have the owner of a dataset change its files."""
 
-        def there(connection: PeerConnection, check: Check) -> T:
-            changed: T = connection.call(asked, answer, timeout_s=FILES_TIMEOUT_S, check=check)
-            return changed
+        def there(connection: PeerConnection, check: Check) -> Any:
+            return connection.call(asked, answer, timeout_s=FILES_TIMEOUT_S, check=check)
 
-        return self._with_owner(name, here, there)
+        return self._with_owner(asked.name, lambda own: perform(own, asked), there)
 
     def delete_where(self, name: str, matching: RowFilter, *, dry_run: bool = False) -> Deletion:
         """Delete the events that a filter matches, which is applied here, file by file. As `Lake.delete_where`."""

@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.flight as flight
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from tailrace.events import BadRequest, TailraceError
 from tailrace.fleet.flight import messages
@@ -21,6 +21,7 @@ from tailrace.fleet.flight.deletions import Deletions
 from tailrace.fleet.flight.errors import MAX_MESSAGE, OwnerUnavailable, PartsGone, PeerRefused, encode_error
 from tailrace.fleet.flight.hot_parts import PartNumbers, chunks
 from tailrace.fleet.flight.messages import CALL, HELLO, PARTS, PartChunk
+from tailrace.fleet.flight.operations import DatasetOperation, perform
 from tailrace.fleet.flight.sessions import Hello, OpenedCall, SealedAnswer, SealedCall, ServerSessions
 from tailrace.fleet.flight.tails import TailFeeds
 from tailrace.lake.dataset_store import DatasetStore
@@ -152,7 +153,7 @@ class LakeServer:
             case messages.AskCreate() | messages.AskUpdate() | messages.AskDeclare() | messages.AskDrop():
                 return self._change(asked)
             case _:
-                return self._change_files(asked)
+                return perform(self._lake, asked)
 
     def _snapshot(self, asked: messages.AskSnapshot) -> messages.SnapshotHeader:
         snapshot = self._lake.snapshot(asked.dataset, timeout_s=asked.timeout_s)
@@ -191,38 +192,10 @@ class LakeServer:
             snapshot.timespans,
         )
 
-    def _change(
-        self, asked: messages.AskCreate | messages.AskUpdate | messages.AskDeclare | messages.AskDrop
-    ) -> Struct | None:
+    def _change(self, asked: DatasetOperation) -> Struct | int | None:
         """Change which datasets there are; every node knows of it before the answer."""
-        lake = self._lake
-        answer: Struct | None = None
         with self.changes.changing(asked.name if isinstance(asked, messages.AskDrop) else ""):
-            match asked:
-                case messages.AskCreate():
-                    answer = lake.create(**asdict(asked))
-                case messages.AskUpdate():
-                    answer = lake.update(**asdict(asked))
-                case messages.AskDeclare():
-                    lake.declare(asked.name, asked.fields)
-                case messages.AskDrop():
-                    lake.drop(asked.name)
-        return answer
-
-    def _change_files(
-        self, asked: messages.AskCommit | messages.AskTrim | messages.AskCompact | messages.AskSweep
-    ) -> int | None:
-        lake = self._lake
-        match asked:
-            case messages.AskCommit():
-                lake.commit_now(asked.name)
-            case messages.AskTrim():
-                return lake.trim(asked.name, asked.older_than_ns)
-            case messages.AskCompact():
-                lake.compact(asked.name)
-            case messages.AskSweep():
-                return lake.sweep(asked.name)
-        return None
+            return perform(self._lake, asked)
 
     def stream(self, call: OpenedCall) -> flight.FlightDataStream:
         """Return the hot rows that a call asks for, or the error."""
