@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.backups import Origin, Told, events_in, newest, restored
 from support.disks import fill, small_disk
 from support.events import batch
@@ -12,6 +13,8 @@ from support.events import batch
 from tailrace.access import Access
 from tailrace.backup import restoring
 from tailrace.backup.place import DirectoryPlace
+from tailrace.lake import sidecar
+from tailrace.lake.local_table import LocalTable
 from tailrace.server.data_directory import check_restored
 from tailrace.server.restore import RestorePlan, RestoreRefused, moment_ns, restore, select
 from tailrace.storage.database import Database
@@ -53,6 +56,21 @@ def test_the_owner_has_a_new_token_and_all_others_work_on(
     assert (again.user_id, again.is_unlimited) == (owner.user_id, True)
     assert os.stat(tmp_path / "data" / "owner-token").st_mode & 0o777 == 0o600
     assert os.stat(tmp_path / "data" / "tailrace.db").st_mode & 0o777 == 0o600
+
+
+def test_the_registry_of_fields_that_counts_is_restored(origin: Origin, place: DirectoryPlace, tmp_path: Path) -> None:
+    origin.lake.commit_now()
+    storage = LocalTable(origin.directory / "lake" / "web")
+    stored, _ = sidecar.load_fields(storage)
+    assert stored is not None
+    registry = replace(stored, rest={"seldom": frozenset({"string"})})
+    sidecar.store_numbered_fields(storage, stored, 1)  # as of a server that shared its tables once
+    sidecar.store_numbered_fields(storage, registry, 2)
+
+    origin.save(place)
+    restored(place, tmp_path / "data")
+
+    assert sidecar.load_fields(LocalTable(tmp_path / "data" / "lake" / "web")) == (registry, 0)
 
 
 def test_one_dataset_is_restored(origin: Origin, place: DirectoryPlace, tmp_path: Path) -> None:

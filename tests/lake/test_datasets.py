@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ from tailrace.events import (
     DiskFull,
     InvalidName,
 )
-from tailrace.lake import Lake, LakeSettings
+from tailrace.lake import Lake, LakeSettings, sidecar
+from tailrace.lake.local_table import LocalTable
 
 
 def test_a_dataset_made_anew_has_nothing_of_the_old_one(tmp_path: Path) -> None:
@@ -274,3 +276,36 @@ def test_a_declaration_that_cannot_be_stored_is_none(lake: Lake, monkeypatch: py
     with pytest.raises(DiskFull):
         lake.declare("d", {"duration": "timespan"})
     assert (lake.get("d").declared, lake.snapshot("d").timespans) == ({}, frozenset())
+
+
+def test_a_registry_that_is_older_than_its_table_is_completed(tmp_path: Path) -> None:
+    with closing(Lake.open(tmp_path, NEVER)) as lake:
+        lake.create("d")
+        lake.accept(1, batch([{"n": 1}]))
+        lake.commit_now()
+        registry = tmp_path / "d" / sidecar.FIELDS
+        former = registry.read_bytes()
+        lake.accept(2, batch([{"n": 2, "new": "text"}]))
+        lake.commit_now()
+    registry.write_bytes(former)
+
+    with closing(Lake.open(tmp_path, NEVER)) as lake:
+        fields = lake.snapshot("d").fields
+        assert {column.name: column.type for column in fields.columns} == {"n": "integer", "new": "string"}
+        lake.accept(3, batch([{"new": 3}]))
+        lake.commit_now()
+        assert [column.name for column in lake.snapshot("d").fields.columns] == ["n", "new", "new#integer"]
+
+
+def test_a_former_registry_without_a_number_does_not_count_where_the_numbered_are_lost(tmp_path: Path) -> None:
+    with closing(Lake.open(tmp_path, NEVER)) as lake:
+        lake.create("d")
+        lake.accept(1, batch([{"n": 1}]))
+        lake.commit_now()
+        view = lake.snapshot("d").fields
+    storage = LocalTable(tmp_path / "d")
+
+    sidecar.store_numbered_fields(storage, view, 1)
+    storage.remove(f"{sidecar.NUMBERED_FIELDS}/{1:020d}.json")
+
+    assert sidecar.load_fields(storage) == (None, 0)

@@ -166,13 +166,22 @@ def read_dataset(storage: TableStorage, info: DatasetInfo | None = None) -> Stor
     """Read a dataset. Raise whatever is wrong with its files."""
     info = info or sidecar.load_info(storage)
     table = DatasetTable.open(storage)
-    view, number = sidecar.load_fields(storage)
-    if view is not None:
-        return StoredDataset(info, table, view, True, number, table.positions, table.received)
-    view = table.fields()
-    if view.columns:
-        logger.warning("%s is missing: it is made anew from the table's columns", storage.location(sidecar.FIELDS))
-    return StoredDataset(info, table, view, False, number, table.positions, table.received)
+    stored, number = sidecar.load_fields(storage)
+    view = completed(stored, table)
+    if view != stored and view.columns:
+        fault = "is missing: it is made anew from" if stored is None else "is an old one: it is completed by"
+        logger.warning("%s %s the table's columns", storage.location(sidecar.FIELDS), fault)
+    return StoredDataset(info, table, view, view == stored, number, table.positions, table.received)
+
+
+def completed(view: FieldsView | None, table: DatasetTable) -> FieldsView:
+    """Return a registry with all columns of its table, even where it is missing or an old one."""
+    found = table.fields()
+    if view is None:
+        return found
+    known = {column.name for column in view.columns}
+    missing = tuple(column for column in found.columns if column.name not in known)
+    return replace(view, columns=(*view.columns, *missing), rest_overflow=True) if missing else view
 
 
 def known_info(storage: TableStorage, name: str) -> DatasetInfo:

@@ -41,13 +41,19 @@ def load_fields(storage: SmallFiles) -> tuple[FieldsView | None, int]:
 
     Raise OSError or msgspec's errors.
     """
+    raw, number = read_fields(storage)
+    return (None if raw is None else decode_fields(raw)), number
+
+
+def read_fields(storage: SmallFiles) -> tuple[bytes | None, int]:
+    """Return the registry as it is stored, None where there is none, and its number. Raise OSError."""
+    before = -1
     for _ in range(LOADS):
         number = max((_number_of(name) for name in storage.names(NUMBERED_FIELDS)), default=0)
         raw = storage.read_if_there(_numbered_fields(number) if number else FIELDS)
-        if raw is not None:
-            return decode_fields(raw), number
-        if not number:
-            return None, 0
+        if raw is not None or number == before == 0:  # not at once: the first numbered one takes the place of FIELDS
+            return raw, number
+        before = number
     raise OSError(f"{storage.location(NUMBERED_FIELDS)} changes faster than it can be read")
 
 
@@ -64,6 +70,8 @@ def store_numbered_fields(storage: TableStorage, view: FieldsView, number: int) 
     storage.create_durably(_numbered_fields(number), encode_fields(view))
     if number > KEPT_FIELDS:
         storage.remove_data_files([_numbered_fields(number - KEPT_FIELDS)])
+    if number == 1:
+        storage.remove_data_files([FIELDS])  # or it would count, old as it is, were all numbered ones lost
 
 
 def _numbered_fields(number: int) -> str:

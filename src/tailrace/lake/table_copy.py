@@ -14,7 +14,7 @@ from tailrace.lake.state import LakeState
 from tailrace.lake.table_storage import TableStorage
 from tailrace.log import covers
 
-SIDECARS = (sidecar.INFO, sidecar.FIELDS, sidecar.CLUSTERING)
+SIDECARS = (sidecar.INFO, sidecar.CLUSTERING)
 
 Keep = Callable[[str, bytes], None]
 
@@ -62,6 +62,9 @@ def copy_of_table(state: LakeState, commits: CommitThread, name: str, keep: Keep
             content = storage.read_if_there(each)
             if content is not None:
                 keep(each, content)
+        registry, _ = sidecar.read_fields(storage)
+        if registry is not None:
+            keep(sidecar.FIELDS, registry)  # without a number, which is for tables that servers share
         stack = ExitStack()
         stack.enter_context(dataset.maintenance.pinned([file.name for file in table.files]))
         fault = "" if covers(dataset.committed, due) else dataset.commit_failure or "they could not be committed"

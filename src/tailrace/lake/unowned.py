@@ -11,6 +11,7 @@ import pyarrow as pa
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable, Overloaded
 from tailrace.lake import sidecar
 from tailrace.lake.catalog import Catalog, DatasetInfo
+from tailrace.lake.dataset_state import completed
 from tailrace.lake.delta import DeltaError
 from tailrace.lake.fields import Fields
 from tailrace.lake.preload import preload
@@ -70,7 +71,7 @@ class UnownedDatasets:
             raise DatasetNotFound(f"dataset {name!r} not found") from error
         except (OSError, ValueError, DeltaError, msgspec.MsgspecError, pa.ArrowException) as error:
             raise unavailable_error(f"dataset {name!r} cannot be read", error) from error
-        return self._with_rows(info, table, view or table.fields(), batches)
+        return self._with_rows(info, table, completed(view, table), batches)
 
     def _read(
         self, name: str, behind: Positions, give_up_s: float, check: Check
