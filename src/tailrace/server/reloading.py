@@ -27,27 +27,26 @@ class Reloader:
     def __init__(
         self,
         server: Server,
+        asked: asyncio.Event,
         *,
         files: CertificateFiles | None,
         doors: Sequence[DoorSocket],
         grpc: GrpcListener,
         reread: Callable[[], Settings] | None,
     ) -> None:
-        """Take the files of the server's certificate, and what reads the settings again: neither need be there."""
+        """Take what is set to ask for a reload, the files of the server's certificate, and what reads the settings
+        again: neither of the two need be there.
+        """
         self._server = server
         self._files = files
         self._doors = [door for door in doors if door.tls is not None]
         self._grpc = grpc
         self._reread = reread
         self._settings = server.settings
-        self._asked = asyncio.Event()
+        self._asked = asked
         limits = server.settings.streams
         self._door_files = [Path(limits.tls_certificate), Path(limits.tls_key or limits.tls_certificate)]
         self._doors_seen = stamp_of(*self._door_files)
-
-    def ask(self) -> None:
-        """Reload soon, as SIGHUP asks for."""
-        self._asked.set()
 
     async def run(self) -> None:
         """Reload whenever it is asked for, or a certificate has changed; for ever."""
@@ -57,15 +56,16 @@ class Reloader:
                 await asyncio.wait_for(self._asked.wait(), looks)
             is_asked = self._asked.is_set()
             self._asked.clear()
-            try:
-                if is_asked:
-                    await self._reload_settings()
-                await self._renew(is_asked)
-            except ConfigError as error:
-                logger.error("what cannot be used stays as it was: %s", error)
+            for step in (self._reload_settings, self._renew_doors, self._renew):
+                try:
+                    await step(is_asked)
+                except ConfigError as error:
+                    logger.error("what cannot be used stays as it was: %s", error)
+                except Exception:
+                    logger.exception("what cannot be reloaded stays as it was")
 
-    async def _reload_settings(self) -> None:
-        if self._reread is None:
+    async def _reload_settings(self, is_asked: bool) -> None:
+        if self._reread is None or not is_asked:
             return
         found = await asyncio.to_thread(self._reread)
         changed = [name for name in SCHEMA.settings if SCHEMA.value(found, name) != SCHEMA.value(self._settings, name)]
@@ -89,12 +89,7 @@ class Reloader:
         self._server.recorder.reconfigure(own.request_log, Proxies(own.trusted_proxies))
 
     async def _renew(self, is_asked: bool) -> None:
-        """Renew the certificates that have changed; raise ConfigError."""
-        if self._doors:
-            stamp = stamp_of(*self._door_files)
-            if stamp != self._doors_seen or is_asked:
-                self._doors_seen = stamp
-                self._renew_doors()
+        """Renew the server's certificate if it has changed; raise ConfigError."""
         if self._files is not None:
             certificate = await asyncio.to_thread(self._files.changed, is_asked=is_asked)
             if certificate is not None:
@@ -106,7 +101,12 @@ class Reloader:
         self._server.metrics.certificate_not_after_s = certificate.not_after_s
         logger.info("new connections have the certificate for %s", ", ".join(certificate.names) or "no name")
 
-    def _renew_doors(self) -> None:
+    async def _renew_doors(self, is_asked: bool) -> None:
+        """Renew the certificate of the doors if it has changed; raise ConfigError."""
+        stamp = stamp_of(*self._door_files)
+        if not self._doors or (stamp == self._doors_seen and not is_asked):
+            return
+        self._doors_seen = stamp
         limits = self._server.settings.streams
         tls_context(limits)  # which raises ConfigError where the files cannot be used
         for door in self._doors:

@@ -117,7 +117,7 @@ async def _serve(
     opened: "_Opened",
     reread: Callable[[], Settings] | None,
 ) -> None:
-    stopping, hangup = asyncio.Event(), _Hangup()
+    stopping, hangup = asyncio.Event(), asyncio.Event()
     max_open_files = raise_descriptor_limit()
     _handle_signals(stopping, hangup)
     metrics = Metrics()
@@ -158,8 +158,8 @@ async def _serve(
         workers=opened.workers,
         certificate=certificate,
     )
-    hangup.reloader = Reloader(server, files=opened.files, doors=opened.doors, grpc=grpc, reread=reread)
-    reloading = asyncio.create_task(hangup.reloader.run())
+    reloader = Reloader(server, hangup, files=opened.files, doors=opened.doors, grpc=grpc, reread=reread)
+    reloading = asyncio.create_task(reloader.run())
     write_address(data, server.url, [*grpc.shown, *server.streams.shown])
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)
@@ -258,19 +258,7 @@ async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener)
     return not unanswered
 
 
-class _Hangup:
-    """What SIGHUP is for, once the server is built."""
-
-    def __init__(self) -> None:
-        self.reloader: Reloader | None = None
-
-    def reload(self) -> None:
-        """Reload; during a start there is nothing to reload."""
-        if self.reloader is not None:
-            self.reloader.ask()
-
-
-def _handle_signals(stopping: asyncio.Event, hangup: _Hangup) -> None:
+def _handle_signals(stopping: asyncio.Event, hangup: asyncio.Event) -> None:
     """Stop the server at SIGTERM and SIGINT, and at SIGHUP where its terminal was closed.
 
     Without a terminal SIGHUP reloads.
@@ -286,7 +274,7 @@ def _handle_signals(stopping: asyncio.Event, hangup: _Hangup) -> None:
         stopping.set()
 
     has_terminal = sys.stdin is not None and sys.stdin.isatty()
-    loop.add_signal_handler(signal.SIGHUP, stop if has_terminal else hangup.reload)
+    loop.add_signal_handler(signal.SIGHUP, stop if has_terminal else hangup.set)
 
 
 def tune_garbage_collector() -> None:

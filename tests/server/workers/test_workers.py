@@ -263,14 +263,19 @@ def test_workers_take_over_settings_that_are_reloaded(make_server: "MakeServer",
     file = tmp_path / "tailrace.toml"
     file.write_text('request_log = "off"')
     server = make_server("--workers=2", f"--config={file}").start()
-    assert server.process is not None
     server.ingest("demo", [{"n": 1}])
-    file.write_text('request_log = "all"')
-    server.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "SIGHUP: reloaded request_log" in server.errors.read_text())
 
-    def is_logged() -> bool:
+    def reload(settings: str, said: str) -> None:
+        assert server.process is not None
+        file.write_text(settings)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: f"SIGHUP: reloaded {said}" in server.errors.read_text())
+
+    def is_logged(text: str) -> bool:
         server.ingest("demo", [{"n": 1}])  # which a worker answers, and logs
-        return "POST /v1/datasets/demo/ingest 200" in server.errors.read_text()
+        return text in server.errors.read_text()
 
-    wait_until(is_logged)
+    reload('request_log = "all"', "request_log")
+    wait_until(lambda: is_logged("POST /v1/datasets/demo/ingest 200"))
+    reload('request_log = "all"\nlog_format = "json"', "log_format")
+    wait_until(lambda: is_logged('"path":"/v1/datasets/demo/ingest"'))

@@ -250,14 +250,15 @@ class WorkerPool:
 
     async def _run_once(self, worker: Worker) -> None:
         """Start a process of a worker, and return once it has ended."""
+        reloaded, files = dict(self._reloaded), self.files
         setup = WorkerSetup(
             number=worker.number,
             workers=len(self._workers),
-            values={name: SCHEMA.value(self._settings, name) for name in SCHEMA.settings} | self._reloaded,
+            values={name: SCHEMA.value(self._settings, name) for name in SCHEMA.settings} | reloaded,
             data=self._data,
             log=self._logs[worker.name],
             connections=self._connections,
-            files=self.files,
+            files=files,
         )
         descriptors = [
             self._sockets.listeners[worker.number].fileno(),
@@ -269,6 +270,8 @@ class WorkerPool:
         control.setblocking(False)
         frames: Frames[ControlFrame] = Frames(CONTROL, *await asyncio.open_unix_connection(sock=control))
         worker.frames = frames
+        if (reloaded, files) != (self._reloaded, self.files):  # while it was forked
+            frames.put(Reloaded(pickle.dumps(self._reloaded), *map(str, self.files or ())))
         try:
             if self._follower is not None:
                 self._open_log(worker)

@@ -185,7 +185,9 @@ class _Worker:
         if frame.certificate:
             http.renew((Path(frame.certificate), Path(frame.key)))
         if values := pickle.loads(frame.values):
-            own = SCHEMA.build({**self._setup.values, **values}).server
+            before = {name: SCHEMA.value(self._settings, name) for name in SCHEMA.settings}
+            self._settings = SCHEMA.build(before | values)
+            own = self._settings.server
             logs.configure(own.log_level, own.log_format)
             if self._recorder is not None:
                 self._recorder.reconfigure(own.request_log, Proxies(own.trusted_proxies))
