@@ -196,7 +196,7 @@ def test_half_a_file_of_a_backup_that_was_killed_is_removed(origin: Origin, plac
 
 
 def test_two_backups_do_not_write_to_a_directory_at_once(origin: Origin, place: DirectoryPlace) -> None:
-    with place.working(), pytest.raises(PlaceInUse, match="another backup is being written"):
+    with place.working(), pytest.raises(PlaceInUse, match="another backup or export is being written"):
         origin.save(DirectoryPlace(place.directory))
 
 

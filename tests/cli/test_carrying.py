@@ -9,8 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 from support.commands import Ran, tailrace
+from support.disks import fill, small_disk
 
+from tailrace.backup.place import DirectoryPlace
 from tailrace.cli import event_pages, pieces
+from tailrace.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -93,12 +96,91 @@ def test_an_export_goes_on_with_the_days_that_are_not_there(server: "Server", fi
     first.write_bytes(b"mine")
 
     done = run(server, "export", filled, target)
-    part = run(server, "export", filled, target, "--since", "2026-05-28T00:30:00Z", "--until", "2026-05-29")
 
     assert done.stdout.startswith("20 events in 1 file ")
-    assert part.stdout.startswith("10 events in 1 file ")
-    assert first.read_bytes() != b"mine"
+    assert first.read_bytes() == b"mine"
     assert not list((tmp_path / "out").glob(".unfinished"))
+
+
+def test_a_part_of_a_day_is_taken_for_no_whole_day(server: "Server", filled: str, tmp_path: Path) -> None:
+    target, day = tmp_path / "out", "2026-05-28"
+
+    def export(*options: str) -> tuple[str, list[str]]:
+        done = run(server, "export", filled, str(target), *options)
+        return done.stdout.split(" to ")[0], sorted(path.name for path in (target / filled).iterdir())
+
+    assert export("--until", f"{day}T00:30:00Z") == ("30 events in 1 file", [f"{day}.part.ndjson.zst"])
+    assert export("--until", "2026-05-29") == ("40 events in 1 file", [f"{day}.ndjson.zst"])
+    assert export("--since", f"{day}T00:30:00Z", "--until", "2026-05-29") == (
+        "0 events in 0 files",
+        [f"{day}.ndjson.zst"],
+    )
+
+
+def test_today_is_a_part_even_where_the_range_has_all_of_it(server: "Server", dataset: str, tmp_path: Path) -> None:
+    server.ingest(dataset, [{"n": 1}])
+
+    run(server, "export", dataset, str(tmp_path), "--until", "2999-01-01")
+
+    assert [path.name.partition(".")[2] for path in (tmp_path / dataset).iterdir()] == ["part.ndjson.zst"]
+
+
+def test_what_fails_in_an_export_is_told_and_leaves_no_file(
+    server: "Server", filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    other = run(server, "export", filled, str(tmp_path / "file"))
+    beneath = run(server, "export", filled, str(tmp_path / "file" / "out"))
+    absent = run(server, "export", "absent", str(tmp_path / "out"))
+    with DirectoryPlace(tmp_path / "used").working():
+        used = run(server, "export", filled, str(tmp_path / "used"))
+    asked = []
+
+    def answer(client: httpx.Client, *given: Any, **more: Any) -> httpx.Response:
+        asked.append(given)
+        if len(asked) == 3:
+            raise httpx.ReadError("it was cut off")
+        return post(client, *given, **more)
+
+    post = httpx.Client.post
+    monkeypatch.setattr(event_pages, "PAGE_EVENTS", 10)
+    monkeypatch.setattr(httpx.Client, "post", answer)
+    broken = run(server, "export", filled, str(tmp_path / "out"))
+
+    assert [each.returncode for each in (other, beneath, absent, used, broken)] == [1] * 5
+    assert other.stderr.startswith(f"tailrace: {tmp_path}/file/.lock: Not a directory; run it again")
+    assert beneath.stderr.startswith(f"tailrace: {tmp_path}/file/out: Not a directory; run it again")
+    assert "did you mean" in absent.stderr or "not found" in absent.stderr
+    assert "another backup or export is being written to" in used.stderr
+    assert broken.stderr.endswith("broke: it was cut off\n")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == [".lock"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["ndjson", "parquet"])
+def test_a_full_disk_ends_an_export_in_words(server: "Server", filled: str, tmp_path: Path, form: str) -> None:
+    with small_disk(tmp_path / "disk", 1) as disk:
+        filling = fill(disk)
+        full = run(server, "export", filled, str(disk / "out"), "--format", form)
+        filling.unlink()
+        done = run(server, "export", filled, str(disk / "out"), "--format", form)
+
+    assert (full.returncode, "No space left on device; run it again" in full.stderr) == (1, True), full.stderr
+    assert done.stdout.startswith("60 events in 2 files "), done.stderr
+
+
+def test_an_answer_of_a_part_is_none() -> None:
+    answer = {
+        "tables": [{"fields": [{"name": "n"}], "columns": [[1]]}],
+        "status": {"isPartial": True, "maxCursor": "c"},
+    }
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answer))
+
+    with (
+        httpx.Client(transport=transport, base_url="http://127.0.0.1") as client,
+        pytest.raises(CommandError, match="answered with a part of the events only"),
+    ):
+        list(event_pages.event_pages(client, "web", "2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z"))
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ LOCK = ".lock"
 
 
 class PlaceInUse(Exception):
-    """Another backup is being written to the same place."""
+    """Another backup, or an export, is being written to the same place."""
 
 
 class BackupPlace(ABC):
@@ -51,6 +51,10 @@ class BackupPlace(ABC):
     @abstractmethod
     def create(self, name: str, content: bytes) -> None:
         """Write a new file, durable when this returns."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file; a missing one is ignored."""
 
     @abstractmethod
     def working(self) -> AbstractContextManager[Path]:
@@ -132,7 +136,7 @@ class DirectoryPlace(BackupPlace):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise PlaceInUse(f"another backup is being written to {self.url}") from error
+                raise PlaceInUse(f"another backup or export is being written to {self.url}") from error
             unfinished = self.directory / UNFINISHED
             unfinished.mkdir(mode=0o700, exist_ok=True)
             _empty(unfinished)
@@ -168,6 +172,10 @@ class StorePlace(BackupPlace):
     def create(self, name: str, content: bytes) -> None:
         """Put an object."""
         self._files.write(name, content)
+
+    def remove(self, name: str) -> None:
+        """Delete an object; a missing one is ignored."""
+        self._files.delete([name])
 
     @contextmanager
     def working(self) -> Iterator[Path]:

@@ -12,8 +12,9 @@ import typer
 from rich.filesize import decimal
 
 from tailrace.cli.client import ServerChoice, check, message_of, quoted, server_command, unreachable
-from tailrace.cli.errors import FAILED, USAGE, CommandError
+from tailrace.cli.errors import FAILED, CommandError
 from tailrace.cli.output import counted, print_table
+from tailrace.cli.places import place_errors, place_of
 from tailrace.cli.transfer import transfer_progress
 
 if TYPE_CHECKING:
@@ -321,27 +322,14 @@ def _told(manifest: "Manifest") -> str:
     )
 
 
-def place_of(target: str) -> "BackupPlace":
-    """Return the place of files that a person names. Raise CommandError."""
-    from tailrace.backup.place import open_place
-
-    try:
-        return open_place(target)
-    except ValueError as error:
-        raise CommandError(str(error), USAGE) from error
-
-
 @contextmanager
 def _words(place: "BackupPlace") -> Iterator[None]:
     """Raise what fails as an error in words."""
     from tailrace.backup.manifest import BackupDamaged
-    from tailrace.backup.place import PlaceInUse
     from tailrace.backup.saving import SourceBroken
 
     try:
-        yield
-    except (BackupDamaged, PlaceInUse, SourceBroken, ValueError) as error:
+        with place_errors(place, TRIES_AGAIN):
+            yield
+    except (BackupDamaged, SourceBroken, ValueError) as error:
         raise CommandError(str(error)) from error
-    except OSError as error:
-        named = error.filename or place.url
-        raise CommandError(f"{named}: {error.strerror or error}; {TRIES_AGAIN}") from error

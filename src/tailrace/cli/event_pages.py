@@ -35,6 +35,7 @@ class _Table(Struct):
 
 
 class _Status(Struct, rename="camel"):
+    is_partial: bool = False
     min_cursor: str = ""
     max_cursor: str = ""
 
@@ -71,12 +72,7 @@ def event_pages(
         if answer.status_code in TOO_MUCH and most > MIN_PAGE_EVENTS:
             most = max(most // 4, MIN_PAGE_EVENTS)
             continue
-        if not answer.is_success:
-            raise refused(client, answer)
-        try:
-            read = msgspec.json.decode(answer.content, type=_Answer)
-        except msgspec.MsgspecError as error:
-            raise CommandError(f"{client.base_url} does not answer a query as Axiom does: {error}") from error
+        read = _read(client, answer)
         lines = _lines(read.tables[0], leave) if read.tables else []
         following = read.status.max_cursor
         if cursor and read.status.min_cursor == cursor:
@@ -102,9 +98,10 @@ def day_counts(client: httpx.Client, dataset: str, start: str, end: str) -> dict
         "endTime": end,
     }
     answer = _asked(client, body)
-    if not answer.is_success:
-        raise refused(client, answer)
-    table = msgspec.json.decode(answer.content, type=_Answer).tables[0]
+    found = _read(client, answer)
+    if not found.tables:
+        return {}
+    table = found.tables[0]
     columns = dict(zip((field.name for field in table.fields), table.columns, strict=False))
     days, counts = columns.get("day", []), columns.get("n", [])
     return {
@@ -120,6 +117,19 @@ def _asked(client: httpx.Client, body: Mapping[str, object]) -> httpx.Response:
         return send_with_retries(lambda: client.post(PATH, params=params, json=body))
     except httpx.TransportError as error:
         raise unreachable(client, error) from error
+
+
+def _read(client: httpx.Client, answer: httpx.Response) -> _Answer:
+    """Return what a server answers. Raise CommandError where it refuses, or does not answer in full."""
+    if not answer.is_success:
+        raise refused(client, answer)
+    try:
+        read = msgspec.json.decode(answer.content, type=_Answer)
+    except msgspec.MsgspecError as error:
+        raise CommandError(f"{client.base_url} does not answer a query as Axiom does: {error}") from error
+    if read.status.is_partial:
+        raise CommandError(f"{client.base_url} answered with a part of the events only: run it again, or ask for less")
+    return read
 
 
 def _lines(table: _Table, leave: frozenset[str]) -> list[bytes]:

@@ -11,18 +11,20 @@ import httpx
 import typer
 import zstandard
 
-from tailrace.cli.backup import place_of
 from tailrace.cli.client import ServerChoice, quoted, server_command
 from tailrace.cli.client import call as ask
-from tailrace.cli.errors import CommandError, reason_of
+from tailrace.cli.errors import CommandError
 from tailrace.cli.event_pages import day_counts, event_pages
 from tailrace.cli.output import counted
+from tailrace.cli.places import place_errors, place_of
 from tailrace.cli.times import moment, shown
 from tailrace.cli.transfer import TransferProgress, transfer_progress
 
 if TYPE_CHECKING:
     from tailrace.backup.place import BackupPlace
 
+ADVICE = "run it again: whole days that are there are not asked for again"
+PART = ".part"  # in the names of files of days that are not over, or not in the range as a whole
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,8 +58,8 @@ def export(
 ) -> None:
     """Write the events of a dataset to files, one a day in UTC, such as TARGET/web/2026-05-28.ndjson.zst.
 
-    A file is whole or not there. An export that was stopped goes on when it is run again: whole days that are there are
-    not asked for again. In Parquet, a field of several types is JSON text. `tailrace import` reads both.
+    A file is whole or not there; that of a day of which only a part is exported, such as today, is 2026-05-28.part.…. An
+    export that was stopped goes on when it is run again: whole days that are there are not asked for again. In Parquet, a field of several types is JSON text. `tailrace import` reads both.
 
     Examples:
 
@@ -65,25 +67,35 @@ def export(
 
       tailrace export web s3://archive/events --since 2026-05-01T00:00:00Z --until 2026-06-01T00:00:00Z --format parquet
     """
+    now = datetime.now(UTC)
     start = option_moment(since, "--since", EARLIEST)
-    end = option_moment(until, "--until", datetime.now(UTC))
+    end = option_moment(until, "--until", now)
     place = place_of(target)
     written = 0
-    with server.connect() as client, transfer_progress(is_of_events=True) as progress, place.working() as working:
+    with (
+        place_errors(place, ADVICE),
+        server.connect() as client,
+        transfer_progress(is_of_events=True) as progress,
+        place.working() as working,
+    ):
         ask(client, "GET", f"/v2/datasets/{quoted(dataset)}")
         counts = day_counts(client, dataset, shown(start), shown(end))
         progress.expect(len(counts), sum(counts.values()))
         there = place.sizes(dataset)
         for day, count in counts.items():
-            name = f"{dataset}/{day}{SUFFIXES[form]}"
             first = datetime.fromisoformat(day).replace(tzinfo=UTC)
             last = first + timedelta(days=1)
-            if start <= first and last <= end and name in there:
+            whole, part = (f"{dataset}/{day}{mark}{SUFFIXES[form]}" for mark in ("", PART))
+            if whole in there:
                 progress.advance(count)
                 progress.end_file(copied=False)
                 continue
+            is_whole = start <= first and last <= min(end, now)
             what = (dataset, shown(max(start, first)), shown(min(end, last)))
-            written += _write_day(client, place, working, what, name, progress)
+            written += _write_day(client, place, working, what, whole if is_whole else part, progress)
+            if is_whole and part in there:
+                place.settle()
+                place.remove(part)
             progress.end_file(copied=True)
         place.settle()
     print(f"{counted(written, 'event')} in {counted(progress.copied, 'file')} to {place.url}/{dataset}")
@@ -107,8 +119,6 @@ def _write_day(
                 events += len(page.lines)
                 progress.advance(len(page.lines))
         place.put(name, path)
-    except OSError as error:
-        raise CommandError(f"{place.url}/{name} cannot be written: {reason_of(error)}") from error
     finally:
         path.unlink(missing_ok=True)
     return events
@@ -121,10 +131,15 @@ def _day_file(path: Path) -> Iterator[Any]:
         with path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file, closefd=False) as packed:
             yield lambda lines: packed.write(b"".join(lines))
         return
-    from tailrace.cli.parquet_files import spooled_parquet
+    from tailrace.cli.parquet_files import UNWRITABLE, spooled_parquet
 
-    with path.open("wb") as file, spooled_parquet(file, path.with_suffix(".spool")) as write:
-        yield write
+    try:
+        with path.open("wb") as file, spooled_parquet(file, path.with_suffix(".spool")) as write:
+            yield write
+    except UNWRITABLE as error:
+        raise CommandError(
+            f"{path.stem} cannot be written as Parquet: {error}; --format ndjson has every value as it is"
+        ) from error
 
 
 def option_moment(text: str | None, option: str, otherwise: datetime) -> datetime:

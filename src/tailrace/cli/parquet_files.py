@@ -13,16 +13,21 @@ ROW_GROUP = 50_000  # rows
 TIMES = ("_time", "_sysTime")
 EXACT = 2**53  # whole numbers up to this are exact as doubles
 INT64 = range(-(2**63), 2**63)
+LARGE = "large integer"  # a column with whole numbers that no double is
 JSON_TEXT = "json"  # a column of several types, of lists or of objects
+
+UNWRITABLE = (pa.ArrowException, msgspec.MsgspecError)  # of a value that no column takes
 
 _KINDS = {bool: "boolean", int: "integer", float: "float", str: "string"}
 _TYPES = {
     "boolean": pa.bool_(),
     "integer": pa.int64(),
+    LARGE: pa.int64(),
     "float": pa.float64(),
     "string": pa.string(),
     JSON_TEXT: pa.string(),
 }
+_WIDER = {frozenset({"integer", "float"}): "float", frozenset({"integer", LARGE}): LARGE}
 
 
 @contextmanager
@@ -52,13 +57,11 @@ def spooled_parquet(file: BinaryIO, spool: Path) -> Iterator[Callable[[list[byte
 def _joined(known: str | None, value: Any) -> str:
     """Return the kind of a column that has values of a kind, and one more value."""
     kind = _KINDS.get(type(value), JSON_TEXT)
-    if kind == "integer" and value not in INT64:
-        kind = JSON_TEXT
+    if kind == "integer" and abs(value) > EXACT:
+        kind = LARGE if value in INT64 else JSON_TEXT
     if known is None or known == kind:
         return kind
-    if {known, kind} == {"integer", "float"} and (kind == "float" or abs(value) <= EXACT):
-        return "float"
-    return JSON_TEXT
+    return _WIDER.get(frozenset({known, kind}), JSON_TEXT)
 
 
 def _write(lines: BinaryIO, file: BinaryIO, kinds: dict[str, str]) -> None:
