@@ -111,11 +111,8 @@ class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
         """Build what is not built yet, and say for which platform the wheel is; the source has the console built."""
         console = build_console(Path(self.root))
         licenses = Path(self.root) / LICENSES
-        try:
-            lock = os.environ.get(LICENSES_VARIABLE, RUN_LOCK)
-            licenses.write_text(third_party_licenses(Path(self.root), lock))
-        except NotInstalled as error:  # as where a build is on its own, without what it is for
-            self.app.display_warning(f"{LICENSES} is not made anew: {error}")
+        if version == "standard":  # an editable installation has no use of it, and no time for it
+            self._write_licenses(licenses)
         if self.target_name == "sdist":
             return
         target = os.environ.get(TARGET_VARIABLE)
@@ -133,6 +130,12 @@ class TailraceBuildHook(BuildHookInterface[BuilderConfig]):
                 build_data["force_include"][str(licenses)] = LICENSES_IN_WHEEL
             if console.exists():
                 build_data["force_include"][str(console)] = STATIC.relative_to("src").as_posix()
+
+    def _write_licenses(self, path: Path) -> None:
+        try:
+            path.write_text(third_party_licenses(Path(self.root), os.environ.get(LICENSES_VARIABLE, RUN_LOCK)))
+        except NotInstalled as error:  # as where a build is on its own, without what it is for
+            self.app.display_warning(f"{LICENSES} is not made anew: {error}")
 
 
 def build_in_place(root: Path) -> Path:

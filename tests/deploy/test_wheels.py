@@ -216,6 +216,22 @@ def test_a_wheel_has_the_shared_object_and_the_platform_it_is_for(source: Path, 
     assert b"Root-Is-Purelib: false" in zipfile.ZipFile(wheel).read(about)
 
 
+@pytest.mark.parametrize(("version", "has_licenses"), [("standard", True), ("editable", False)])
+def test_licenses_are_gathered_for_what_is_given_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, has_licenses: bool
+) -> None:
+    monkeypatch.setattr(hatch_build, "build_console", lambda root: root / "console")
+    monkeypatch.setattr(hatch_build, "build_in_place", lambda root: root / hatch_build.LIBRARY)
+    monkeypatch.setattr(hatch_build, "third_party_licenses", lambda root, lock: "licenses")
+    hook = hatch_build.TailraceBuildHook(str(tmp_path), {}, None, None, str(tmp_path), "wheel")
+    data: dict[str, dict[str, str]] = {"force_include": {}}
+
+    hook.initialize(version, data)
+
+    assert (tmp_path / hatch_build.LICENSES).exists() == has_licenses
+    assert (hatch_build.LICENSES_IN_WHEEL in data["force_include"].values()) == has_licenses
+
+
 @pytest.mark.process
 @pytest.mark.costly
 @pytest.mark.parametrize(

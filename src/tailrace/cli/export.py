@@ -58,8 +58,9 @@ def export(
 ) -> None:
     """Write the events of a dataset to files, one a day in UTC, such as TARGET/web/2026-05-28.ndjson.zst.
 
-    A file is whole or not there; that of a day of which only a part is exported, such as today, is 2026-05-28.part.…. An
-    export that was stopped goes on when it is run again: whole days that are there are not asked for again. In Parquet, a field of several types is JSON text. `tailrace import` reads both.
+    A file is whole or not there; with a part of a day, such as today, it is 2026-05-28.part.ndjson.zst. An export that
+    was stopped goes on when it is run again: whole days that are there are not asked for again. In Parquet, a field of
+    several types is JSON text. `tailrace import` reads both.
 
     Examples:
 
