@@ -92,6 +92,8 @@ def test_series_are_aggregated_and_computed_with() -> None:
     assert evaluated(f"10 / min({count})", series) == {(): {0: 10.0, 1: 5.0}}
     assert evaluated(f"topk(1, {count})", series) == {b: {0: 3.0}, c: {1: 5.0}}
     assert evaluated(f"bottomk(1, {count})", series) == {a: {0: 1.0, 1: 2.0}}
+    assert evaluated(f"topk(1e999, {count})", {a: {0: 1.0}}) == {a: {0: 1.0}}
+    assert evaluated(f"sum({count})", {a: {0: 1e308}, b: {0: 1e308}}) == {(): {0: math.inf}}
     divided = evaluated(f"sum({count}) / 0", series)[()]
     assert divided == {0: math.inf, 1: math.inf}
 

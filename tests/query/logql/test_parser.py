@@ -19,7 +19,8 @@ from tailrace.query.logql.tree import (
 PARTS = (
     "{", "}", "(", ")", "[5m]", "[", "]", "|", "|=", "!=", "=~", "!~", "|~", "=", "==", ">", "<=", ",", "+", "-", "*",
     "/", '"a"', "`b`", '"\\x41"', "job", "by", "without", "sum", "rate", "count_over_time", "topk", "json", "logfmt",
-    "unwrap", "line_format", "drop", "keep", "or", "and", "offset", "5m", "10kb", "0.5", "1e9", " ", "#", "\n", "ü",
+    "unwrap", "line_format", "drop", "keep", "or", "and", "offset", "5m", "10kb", "2TiB", "1e999", "0.5", "1e9",
+    " ", "#", "\n", "ü",
 )  # fmt: skip
 
 
@@ -40,13 +41,14 @@ def test_texts_are_unescaped_as_in_go() -> None:
 
 
 def test_numbers_have_units() -> None:
-    found = parse('{a="b"} | took > 1m30s | size <= 2KiB | n = -5 | m == 1e3')
+    found = parse('{a="b"} | took > 1m30s | size <= 2KiB | n = -5 | m == 1e3 | big > 1TiB')
     assert isinstance(found, LogQuery)
     assert found.stages == (
         Comparison("took", ">", 90.0),
         Comparison("size", "<=", 2048.0),
         Comparison("n", "==", -5.0),
         Comparison("m", "==", 1000.0),
+        Comparison("big", ">", 2.0**40),
     )
     assert [duration_ns(text) for text in ("1h30m", "1.5s", "5", "m5", "")] == [
         5400 * 10**9,

@@ -59,6 +59,7 @@ SPLITTABLE = frozenset(
         "max_over_time",
     }
 )  # of which parts of a range may be put together
+DEVIATIONS = frozenset({"stdvar_over_time", "stddev_over_time"})  # of all values, not of a sample
 MAX_JOINTS = 4  # of a label, at which it may be keys of nested objects
 _NAMES = re.compile(r"[\w.-]+(?:\|[\w.-]+)*")
 """A regular expression that lists names, as Grafana writes several values of a variable."""
@@ -109,6 +110,9 @@ def samples(
     by = [Named(NOWHERE, BIN, Call(NOWHERE, "bin", (moved, _constant("timespan", step_ns))))]
     by += [Named(NOWHERE, label, _text(name)) for label, name in labels.items()]
     filters = _filters(aggregation.query, fields)
+    unwrap = _unwrap_of(aggregation)
+    if unwrap is not None:
+        filters.append(Where(NOWHERE, Call(NOWHERE, "isnotnull", (_number(unwrap.label, aggregation.query, fields),))))
     values = _values(aggregation, fields)
     return _program(datasets, [*filters, Summarize(NOWHERE, tuple(values), tuple(by))])
 
@@ -185,9 +189,9 @@ def _program(datasets: Sequence[str], operators: Sequence[Operator]) -> Program:
 
 
 def _values(aggregation: RangeAggregation, fields: LabelFields) -> list[Named]:
-    """Return what is computed of each part: a value, and for an average how many values it is of."""
+    """Return what is computed of each part: a value, and where that takes it how many numbers it is of."""
     function = aggregation.function
-    unwrap = next((stage for stage in aggregation.query.stages if isinstance(stage, Unwrap)), None)
+    unwrap = _unwrap_of(aggregation)
     if unwrap is None:
         if function.startswith("bytes"):
             return [Named(NOWHERE, VALUE, Call(NOWHERE, "sum", (Call(NOWHERE, "string_size", (_line(fields),)),)))]
@@ -195,15 +199,19 @@ def _values(aggregation: RangeAggregation, fields: LabelFields) -> list[Named]:
     number = _number(unwrap.label, aggregation.query, fields)
     one_argument = {
         "sum_over_time": "sum", "rate": "sum", "min_over_time": "min", "max_over_time": "max", "avg_over_time": "sum",
-        "stdvar_over_time": "variancep", "stddev_over_time": "stdevp",
+        "stdvar_over_time": "variance", "stddev_over_time": "variance",
     }  # fmt: skip
     if function == "quantile_over_time":
         share = _constant("real", aggregation.quantile * 100)
         return [Named(NOWHERE, VALUE, Call(NOWHERE, "percentile", (number, share)))]
     values = [Named(NOWHERE, VALUE, Call(NOWHERE, one_argument[function], (number,)))]
-    if function == "avg_over_time":
-        values.append(Named(NOWHERE, SECOND_VALUE, Call(NOWHERE, "countif", (Call(NOWHERE, "isnotnull", (number,)),))))
+    if function in ("avg_over_time", *DEVIATIONS):
+        values.append(Named(NOWHERE, SECOND_VALUE, Call(NOWHERE, "count", ())))
     return values
+
+
+def _unwrap_of(aggregation: RangeAggregation) -> Unwrap | None:
+    return next((stage for stage in aggregation.query.stages if isinstance(stage, Unwrap)), None)
 
 
 # Conditions

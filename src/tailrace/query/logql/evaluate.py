@@ -7,7 +7,7 @@ from functools import partial
 
 from msgspec import Struct
 
-from tailrace.query.logql.compile import SPLITTABLE
+from tailrace.query.logql.compile import DEVIATIONS, SPLITTABLE
 from tailrace.query.logql.parser import NS_PER_S, LogqlError
 from tailrace.query.logql.tree import Arithmetic, Metric, RangeAggregation, Vector, VectorAggregation
 
@@ -57,7 +57,7 @@ class RangePart(Struct, frozen=True):
     labels: LabelSet
     number: int  # of the part, from the origin on
     value: float
-    values: float = 0.0  # how many a sum is of, for averages
+    values: float = 0.0  # how many a sum or a variance is of, where it is needed
 
 
 Sample = Callable[[RangeAggregation, RangeParts], Iterable[RangePart]]
@@ -112,6 +112,10 @@ def _combination(aggregation: RangeAggregation) -> Callable[[Sequence[RangePart]
             return min(part.value for part in parts)
         if function.startswith("max"):
             return max(part.value for part in parts)
+        if function in DEVIATIONS:
+            [part] = parts  # of which the variance is that of a sample
+            variance = part.value * (part.values - 1) / part.values
+            return variance if function == "stdvar_over_time" else math.sqrt(variance)
         total = sum(part.value for part in parts)
         if function.startswith("avg"):
             return total / sum(part.values for part in parts)
@@ -135,10 +139,10 @@ def _aggregated(aggregation: VectorAggregation, series: SeriesSet) -> SeriesSet:
 
 def _combined(function: str, several: Sequence[Points]) -> Points:
     combine: Mapping[str, Callable[[list[float]], float]] = {
-        "sum": math.fsum,
+        "sum": _sum,
         "min": min,
         "max": max,
-        "avg": lambda values: math.fsum(values) / len(values),
+        "avg": lambda values: _sum(values) / len(values),
         "count": lambda values: float(len(values)),
     }
     values: dict[int, list[float]] = defaultdict(list)
@@ -146,6 +150,13 @@ def _combined(function: str, several: Sequence[Points]) -> Points:
         for number, value in points.items():
             values[number].append(value)
     return {number: combine[function](each) for number, each in sorted(values.items())}
+
+
+def _sum(values: Sequence[float]) -> float:
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # it is infinite, or there are infinities of both signs
+        return sum(values)
 
 
 def _extremes(aggregation: VectorAggregation, series: SeriesSet) -> SeriesSet:

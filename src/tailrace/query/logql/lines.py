@@ -10,6 +10,7 @@ from tailrace.query.logql.tree import Extraction, Labels, LineFormat, Stage, Unw
 _LOGFMT = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
 _ESCAPED = re.compile(r"\\(.)")
 ERROR, JSON_ERROR = "__error__", "JSONParserErr"  # the label of a line that `json` cannot read
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # of a text that was cut, which no answer can have
 MAX_DEPTH = 20  # of JSON that is flattened
 
 
@@ -61,7 +62,7 @@ def _json(line: str) -> dict[str, str]:
             waiting += reversed(inner)
         elif prefix and not isinstance(each, (list, dict)) and each is not None:
             name = re.sub(r"[^a-zA-Z0-9_]", "_", prefix)
-            found.setdefault(name, each if isinstance(each, str) else json.dumps(each))
+            found.setdefault(name, _HALF_CHARACTER.sub("\ufffd", each) if isinstance(each, str) else json.dumps(each))
     return found
 
 

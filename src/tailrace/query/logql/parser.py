@@ -38,9 +38,21 @@ VECTOR = "vector"
 MAX_DEPTH = 50  # of what is in brackets
 MAX_LENGTH = 16_384  # characters of a query
 NS_PER_S = 1_000_000_000
+MAX_RANGE_NS = 100 * 365 * 86_400 * NS_PER_S
+MAX_COUNT = 1_000_000  # of topk and bottomk
 _UNITS_NS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": NS_PER_S, "m": 60 * NS_PER_S}
 _UNITS_NS |= {"h": 3600 * NS_PER_S, "d": 86_400 * NS_PER_S, "w": 604_800 * NS_PER_S, "y": 365 * 86_400 * NS_PER_S}
-_BYTES = {"b": 1, "kb": 1000, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_BYTES = {
+    "b": 1,
+    "kb": 1000,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w|y)")
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+|\#[^\n]*)
@@ -77,14 +89,6 @@ def parse(text: str) -> LogQuery | Metric:
     found = parser.query()
     parser.expect_end()
     return found
-
-
-def parse_matchers(text: str) -> tuple[Matcher, ...]:
-    """Return the matchers of a selector such as {job="api"}. Raise LogqlError."""
-    found = parse(text)
-    if not isinstance(found, LogQuery):
-        raise LogqlError(f'{text[:40]!r} is no selector of streams, such as {{job="api"}}')
-    return found.matchers
 
 
 def duration_ns(text: str) -> int | None:
@@ -219,7 +223,7 @@ class _Parser:
         self._expect("(")
         count = 0
         if name in ("topk", "bottomk"):
-            count = int(float(self._take("number", "how many")))
+            count = int(min(float(self._take("number", "how many")), MAX_COUNT))
             self._expect(",")
         of = self._sum()
         self._expect(")")
@@ -252,7 +256,10 @@ class _Parser:
         self._expect("(")
         quantile = 0.0
         if name == "quantile_over_time":
+            place = self._token.at
             quantile = float(self._take("number", "a share from 0 to 1"))
+            if quantile > 1:
+                self._refuse("a quantile is a share from 0 to 1", place)
             self._expect(",")
         is_bracketed = bool(self._accept("("))
         query = self._log_query(ends_with_range=True)
@@ -273,9 +280,12 @@ class _Parser:
 
     def _range(self) -> int:
         self._expect("[")
+        at = self._token.at
         found = duration_ns(self._take("duration", "a range such as 5m"))
         self._expect("]")
-        return found or self._refuse("the range is 0")
+        if not found or found > MAX_RANGE_NS:
+            self._refuse("the range is longer than 100 years" if found else "the range is 0", at)
+        return found
 
     def _log_query(self, *, ends_with_range: bool = False) -> LogQuery:
         self._expect("{")
