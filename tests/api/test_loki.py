@@ -198,6 +198,29 @@ def test_numbers_are_taken_of_labels(server: "Server", logs: str, start_ns: int)
     assert matrix(server, start_ns, f"sum(quantile_over_time(0.5, {web} [60s]))", 60, end=120) == {"": [[120, "503"]]}
 
 
+def test_lines_without_a_number_are_none_of_those_that_are_computed_with(server: "Server", start_ns: int) -> None:
+    dataset = server.create("loki-numbers")
+    events = [{"_time": start_ns // 1_000_000, "message": f"n={n}"} for n in (2, 4, 4, 4, 5, 5, 7, 9, "none")]
+    events += [{"_time": start_ns // 1_000_000 + 60_000, "message": f"n={n}"} for n in ("none", "")]
+    server.ingest(dataset, events)
+
+    def computed(function: str, minutes: int = 1) -> Any:
+        query = f'{function}({{dataset="{dataset}"}} | logfmt | unwrap n [60s])'
+        return matrix(server, start_ns, f"sum({query})", 60, end=60 * minutes)
+
+    for function, value in (("avg", "5"), ("sum", "40"), ("stdvar", "4"), ("stddev", "2"), ("max", "9")):
+        assert computed(f"{function}_over_time", 3) == {"": [[60, value]]}, function
+
+
+def test_half_a_character_in_a_line_is_replaced(server: "Server", start_ns: int) -> None:
+    dataset = server.create("loki-half")
+    server.ingest(dataset, [{"_time": start_ns // 1_000_000, "message": r'{"a":"cut \ud83d"}'}])
+
+    data = ask(server, "query_range", query=f'{{dataset="{dataset}"}} | json', start=start_ns, end=start_ns + NS)
+
+    assert [stream["stream"]["a"] for stream in data["result"]] == ["cut \ufffd"]
+
+
 def test_a_query_at_one_time(server: "Server", logs: str, start_ns: int) -> None:
     at = start_ns // NS + 60
     data = ask(server, "query", query=f'sum by (job) (count_over_time({{dataset="{logs}"}}[60s]))', time=at)
@@ -226,6 +249,8 @@ def test_labels_their_values_and_streams(server: "Server", logs: str, start_ns: 
         {"dataset": logs, "host": "h-2", "job": "web"},
     ]
     assert server.client.get("/loki/api/v1/status/buildinfo").json()["version"]
+    both = {"match[]": [f'{{dataset="{logs}", job="{job}"}}' for job in ("api", "web")], **within}
+    assert len(server.client.post("/loki/api/v1/series", data=both).json()["data"]) == 2
     form = server.client.post("/loki/api/v1/query_range", data={"query": selector, **within, "limit": "2"})
     assert len(texts(form.json()["data"])) == 2
 
@@ -271,6 +296,8 @@ def test_errors_help(server: "Server", logs: str, start_ns: int) -> None:
     assert "regular expression" in refused(f'{one} |~ "("')
     assert "simple multiple" in refused(f"rate({one}[100000007ns])", step="3600")
     assert "nested" in refused("(" * 100 + "1")
+    assert "longer than 100 years" in refused(f"rate({one}[300y])")
+    assert "a share from 0 to 1" in refused(f"quantile_over_time(7, {one} | unwrap n [5m])")
 
 
 def test_a_token_queries_its_datasets_only(server: "Server", logs: str, start_ns: int) -> None:

@@ -26,8 +26,9 @@ from tailrace.api.loki_parameters import (
     step_of,
     time_of,
 )
+from tailrace.api.loki_routes import ANY_SELECTOR, END, EXAMPLE, LOGQL, PREFIX, SELECTOR, START, query_routes
 from tailrace.api.loki_selection import Asker, Selection, answering, header_of, records_of, stream_of, text_of
-from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
+from tailrace.api.route import ANY_TOKEN, ApiRoute
 from tailrace.api.services import Services, json_response
 from tailrace.events import BadRequest
 from tailrace.protocols.http import ParameterDoc
@@ -128,8 +129,8 @@ async def label_values(request: Request, services: Services, grant: Grant, param
 async def series(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
     """Return the label sets of the streams that selectors (`match[]`) choose."""
     start_ns, end_ns = range_of(parameters)
-    given = [value for name, value in request.query_params.multi_items() if name in ("match[]", "match")]
-    selectors = [matchers_of(text) for text in given or [parameters.get("match[]", parameters.get("match", ""))]]
+    given = [value for name, value in parameters.multi_items() if name in ("match[]", "match")]
+    selectors = [matchers_of(text) for text in given or [""]]
 
     def work(interrupt: Interrupt) -> list[dict[str, str]]:
         asker = Asker(services, grant, interrupt)
@@ -236,11 +237,11 @@ def _narrowed(metric: Metric) -> Metric:
     if isinstance(metric, VectorAggregation):
         of = metric.of
         if metric.function == "sum" and isinstance(of, RangeAggregation) and of.by is None and _adds_up(of):
-            return msgspec.structs.replace(metric, of=msgspec.structs.replace(of, by=metric.by))
-        return msgspec.structs.replace(metric, of=_narrowed(of))
+            return replace(metric, of=replace(of, by=metric.by))
+        return replace(metric, of=_narrowed(of))
     if isinstance(metric, RangeAggregation | Vector):
         return metric
-    return msgspec.structs.replace(metric, of=_narrowed(metric.of))
+    return replace(metric, of=_narrowed(metric.of))
 
 
 def _adds_up(aggregation: RangeAggregation) -> bool:
@@ -251,7 +252,7 @@ def _samples(
     asker: Asker, header: str, times: EvaluationTimes, aggregation: RangeAggregation, parts: RangeParts
 ) -> Iterable[RangePart]:
     selection, matchers = asker.select(aggregation.query.matchers, header)
-    narrowed = msgspec.structs.replace(aggregation, query=LogQuery(matchers, aggregation.query.stages))
+    narrowed = replace(aggregation, query=LogQuery(matchers, aggregation.query.stages))
     program = compiled.samples(
         selection.datasets, narrowed, selection.fields, origin_ns=parts.origin_ns, step_ns=parts.step_ns
     )
@@ -265,11 +266,11 @@ def _samples(
     bins = rows[compiled.BIN].cast(pa.int64()).to_pylist()
     for bin_us, record in zip(bins, records_of(rows), strict=True):
         value = record[compiled.VALUE]
-        if value is None:
+        if value is None and aggregation.function not in compiled.DEVIATIONS:
             continue
         labels = tuple(sorted((name, text) for name in names if (text := text_of(record[name]))))
         number = bin_us * NS_PER_US // parts.step_ns - parts.origin_ns // parts.step_ns
-        yield RangePart(labels, number, float(value), float(record.get(compiled.SECOND_VALUE) or 0))
+        yield RangePart(labels, number, float(value or 0), float(record.get(compiled.SECOND_VALUE) or 0))
 
 
 def _number(value: float) -> str:
@@ -279,44 +280,17 @@ def _number(value: float) -> str:
     return INFINITIES.get(value) or (str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value))
 
 
-LOGQL = ParameterDoc(
-    "query",
-    'In LogQL, such as {dataset="web"} |= "error"; see docs/loki.md.',
-    required=True,
-    example='{dataset="demo"}',
-)
-SELECTOR = ParameterDoc("query", "A selector of the dataset.", required=True, example='{dataset="demo"}')
-START = ParameterDoc("start", "ns or seconds since 1970, or RFC 3339; an hour before the end where it is not given.")
-END = ParameterDoc("end", "The same; now where it is not given.")
 LIMIT = ParameterDoc("limit", f"Lines, at most {MAX_LIMIT}.", int)
 STEP = ParameterDoc("step", "Seconds, or a duration, between two numbers.")
 DIRECTION = ParameterDoc("direction", "backward, or forward for the oldest lines.")
-MATCH = ParameterDoc("match[]", "A selector; repeatable.", required=True, example='{dataset="demo"}')
-PREFIX = "/loki/api/v1"
-RANGED = (LOGQL, START, END, STEP, LIMIT, DIRECTION)
-INSTANT = (LOGQL, ParameterDoc("time", "As start; now where it is not given."), LIMIT, DIRECTION)
+TIME = ParameterDoc("time", "As start; now where it is not given.")
+MATCH = ParameterDoc("match[]", "A selector; repeatable.", required=True, example=EXAMPLE)
 
-QUERIES = tuple(
-    ApiRoute(
-        method,
-        f"{PREFIX}/{path}",
-        handler,
-        ANY_TOKEN,
-        answer=dict[str, Any],
-        parameters=parameters,
-        refusals=(400, 403, 404, 422, 429),
-        further_permission=QUERY,
-    )
-    for path, handler, parameters in (
-        ("query_range", query_range, RANGED),
-        ("query", query, INSTANT),
-        ("labels", labels, (replace(SELECTOR, required=False), START, END)),
-        ("label/{label}/values", label_values, (SELECTOR, START, END)),
-        ("series", series, (MATCH, START, END)),
-    )
-    for method in ("GET", "POST")
-)
 ROUTES = (
-    *QUERIES,
+    *query_routes("query_range", query_range, dict[str, Any], (LOGQL, START, END, STEP, LIMIT, DIRECTION)),
+    *query_routes("query", query, dict[str, Any], (LOGQL, TIME, LIMIT, DIRECTION)),
+    *query_routes("labels", labels, dict[str, Any], (ANY_SELECTOR, START, END)),
+    *query_routes("label/{label}/values", label_values, dict[str, Any], (SELECTOR, START, END)),
+    *query_routes("series", series, dict[str, Any], (MATCH, START, END)),
     ApiRoute("GET", f"{PREFIX}/status/buildinfo", build_info, ANY_TOKEN, answer=dict[str, str]),
 )

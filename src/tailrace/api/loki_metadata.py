@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 from starlette.requests import Request
 
 from tailrace.access import Grant
 from tailrace.api import execution
 from tailrace.api.loki_parameters import Parameters, limit_of, matchers_of, query_of, range_of, selector_of
+from tailrace.api.loki_routes import ANY_SELECTOR, END, LOGQL, SELECTOR, START, query_routes
 from tailrace.api.loki_selection import Asker, Selection, answering, header_of, records_of, stream_of, text_of
-from tailrace.api.route import ANY_TOKEN, QUERY, ApiRoute
 from tailrace.api.services import Services
 from tailrace.events import BadRequest
 from tailrace.protocols.http import ParameterDoc
@@ -206,36 +205,13 @@ _TYPES: Mapping[str, Any] = {
 }
 
 
-SELECTOR = ParameterDoc("query", "A selector of the dataset.", required=True, example='{dataset="demo"}')
-LOGQL = ParameterDoc(
-    "query", 'A query of lines in LogQL, such as {dataset="web"} |= "error".', required=True, example='{dataset="demo"}'
-)
-START = ParameterDoc("start", "ns or seconds since 1970, or RFC 3339; an hour before the end where it is not given.")
-END = ParameterDoc("end", "The same; now where it is not given.")
 LIMIT = ParameterDoc("limit", "Fields, or values.", int)
 LINES = ParameterDoc("line_limit", f"Lines to look into, {DEFAULT_LINES} where it is not given.", int)
+OF_LINES = (LOGQL, START, END, LIMIT, LINES)
 
-ROUTES = tuple(
-    ApiRoute(
-        method,
-        f"/loki/api/v1/{path}",
-        handler,
-        ANY_TOKEN,
-        answer=answer,
-        parameters=parameters,
-        refusals=(400, 403, 404, 422, 429),
-        further_permission=QUERY,
-    )
-    for path, handler, answer, parameters in (
-        ("index/stats", index_stats, IndexStatistics, (SELECTOR, START, END)),
-        ("detected_labels", detected_labels, DetectedLabels, (replace(SELECTOR, required=False), START, END)),
-        ("detected_fields", detected_fields, DetectedFields, (LOGQL, START, END, LIMIT, LINES)),
-        (
-            "detected_field/{label}/values",
-            detected_field_values,
-            DetectedValues,
-            (LOGQL, START, END, LIMIT, LINES),
-        ),
-    )
-    for method in ("GET", "POST")
+ROUTES = (
+    *query_routes("index/stats", index_stats, IndexStatistics, (SELECTOR, START, END)),
+    *query_routes("detected_labels", detected_labels, DetectedLabels, (ANY_SELECTOR, START, END)),
+    *query_routes("detected_fields", detected_fields, DetectedFields, OF_LINES),
+    *query_routes("detected_field/{label}/values", detected_field_values, DetectedValues, OF_LINES),
 )

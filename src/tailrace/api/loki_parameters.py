@@ -2,9 +2,9 @@
 
 import re
 import time
-from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 
 from tailrace.api.services import read_body
@@ -18,15 +18,16 @@ DEFAULT_RANGE_NS = 3600 * NS_PER_S
 DEFAULT_POINTS = 250  # where no step is asked for, as in Loki
 _DIGITS = re.compile(r"\d{1,19}")
 
-Parameters = Mapping[str, str]
+Parameters = ImmutableMultiDict[str, str]
 
 
-async def parameters_of(request: Request) -> dict[str, str]:
-    found = dict(request.query_params)
+async def parameters_of(request: Request) -> Parameters:
+    """Return the parameters of the URL, and of the body of a form, which come last and so count."""
+    found = request.query_params.multi_items()
     if request.method == "POST":
         body = (await read_body(request)).decode("utf-8", "replace")
-        found |= dict(parse_qsl(body, keep_blank_values=True))
-    return found
+        found += parse_qsl(body, keep_blank_values=True)
+    return ImmutableMultiDict(found)
 
 
 def query_of(parameters: Parameters) -> LogQuery | Metric:

@@ -23,7 +23,7 @@ from tailrace.query.logql import compile as compiled
 from tailrace.query.logql.fields import DATASET, LabelFields
 from tailrace.query.logql.tree import Matcher
 
-DATASET_HEADER = "x-axiom-dataset"
+DATASET_HEADER = "X-Axiom-Dataset"  # of a selector that names none
 Answer = Callable[[Request, Services, Grant, Parameters], Awaitable[Any]]
 
 
