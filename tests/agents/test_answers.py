@@ -18,7 +18,13 @@ def test_what_is_left_out_is_said() -> None:
 
     long = shown(AnswerTable(["a"], [["x" * 10_000], [{"y": "z" * 10_000}]]), "")
     assert [len(row[0]) for row in long["rows"]] == [MAX_CELL_CHARACTERS + 1] * 2
-    assert long["notes"] == ["2 values are cut to 500 characters: project such a field alone"]
+    assert long["notes"] == ["2 values are cut to 500 characters: query their parts by substring()"]
+
+    some = shown(AnswerTable(["a"], [["x" * 600]] * 1000), "", ["and so on"])
+    assert some["notes"][1:] == [
+        f"{len(some['rows'])} values are cut to 500 characters: query their parts by substring()",
+        "and so on",
+    ]
 
     many = shown(AnswerTable(["a"], [["x" * 400]] * 1000), "")
     assert 0 < sum(len(row[0]) for row in many["rows"]) <= MAX_CHARACTERS

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,6 +18,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from tailrace.agents.answers import DEFAULT_ROWS, MAX_CELL_CHARACTERS, MAX_CHARACTERS, MAX_ROWS
+from tailrace.agents.server import TOOLS
 from tailrace.events.times import rfc3339
 
 if TYPE_CHECKING:
@@ -177,6 +181,33 @@ def test_answers_are_small_and_say_how_to_get_more(server: "Server", story: dict
             assert "summarize" in (await called(client, "apl_help"))["operators"]
 
     asyncio.run(ask())
+
+
+def test_what_is_listed_and_described_is_as_small(server: "Server") -> None:
+    dataset = server.create("agents-long")
+    server.ingest(dataset, [{"message": f"{n // 2}{'x' * 5000}{n}"} for n in range(20)])
+
+    async def ask() -> None:
+        async with agent(server.url, server.token) as client:
+            described = await called(client, "describe_dataset", dataset=dataset, top_values=20)
+            values = described["top_values"]["message"]
+            assert {len(value) for value in values} == {MAX_CELL_CHARACTERS + 1}
+            assert list(values.values()) == [2] * 10
+            for tool in ("list_saved_queries", "list_dashboards", "list_monitors", "list_annotations"):
+                await called(client, tool, limit=MAX_ROWS)
+            assert "a name is missing" in await refused(client, "describe_dataset", dataset="")
+
+    asyncio.run(ask())
+
+
+def test_the_page_names_every_tool_and_its_bounds() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+    assert named == {tool.__name__ for tool in TOOLS}
+    for bound in (DEFAULT_ROWS, MAX_ROWS, MAX_CHARACTERS, MAX_CELL_CHARACTERS):
+        assert f"{bound:,}" in page
 
 
 def test_errors_help(server: "Server", story: dict[str, str]) -> None:

@@ -22,18 +22,18 @@ class AnswerTable(Struct, frozen=True):
     is_cut: bool = False  # whether the query had more rows than were asked for
 
 
-def shown(table: AnswerTable, how_to_get_more: str) -> dict[str, Any]:
-    """Return a table as the answer of a tool, with notes on what is left out of it."""
+def shown(table: AnswerTable, how_to_get_more: str, more_notes: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a table as the answer of a tool, with notes on what is left out of it, and further ones."""
     rows: list[list[Any]] = []
     notes: list[str] = []
     size = cut_cells = 0
     for row in table.rows:
-        cells = [_cell(value) for value in row]
-        cut_cells += sum(cell is not value for cell, value in zip(cells, row, strict=True))
+        cells = [short(value) for value in row]
         size += len(json.dumps(cells, ensure_ascii=False))
         if size > MAX_CHARACTERS and rows:
             break
         rows.append(cells)
+        cut_cells += sum(cell is not value for cell, value in zip(cells, row, strict=True))
     if len(rows) < len(table.rows):
         notes.append(
             f"only the first {len(rows)} of {len(table.rows)} rows fit into {MAX_CHARACTERS} characters: "
@@ -42,11 +42,13 @@ def shown(table: AnswerTable, how_to_get_more: str) -> dict[str, Any]:
     elif table.is_cut:
         notes.append(f"there are more than these {len(rows)} rows: {how_to_get_more}")
     if cut_cells:
-        notes.append(f"{cut_cells} values are cut to {MAX_CELL_CHARACTERS} characters: project such a field alone")
-    return {"columns": list(table.columns), "rows": rows, "notes": notes}
+        notes.append(
+            f"{cut_cells} values are cut to {MAX_CELL_CHARACTERS} characters: query their parts by substring()"
+        )
+    return {"columns": list(table.columns), "rows": rows, "notes": [*notes, *more_notes]}
 
 
-def _cell(value: Any) -> Any:
+def short(value: Any) -> Any:
     """Return a value, or the beginning of a long one."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return value if len(text) <= MAX_CELL_CHARACTERS else text[:MAX_CELL_CHARACTERS] + "…"

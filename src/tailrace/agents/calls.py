@@ -51,5 +51,7 @@ Caller = Annotated[Api, Resolve(_api_of)]
 
 
 def segment(name: str) -> str:
-    """Return a name as one segment of a URL's path."""
+    """Return a name as one segment of a URL's path; raise ToolError where there is none."""
+    if not name:
+        raise ToolError("a name is missing: list_datasets has those of datasets, list_monitors the ids of monitors")
     return quote(name, safe="")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
-from tailrace.agents.answers import AnswerTable, shown
+from tailrace.agents.answers import AnswerTable, short, shown
 from tailrace.agents.calls import Caller, segment
 from tailrace.agents.queries import Dataset, End, Start, ask_apl, quoted
 
@@ -84,4 +84,8 @@ async def apl_help(
 
 
 def _values(tops: Any) -> dict[str, int]:
-    return {str(each["key"]): each["count"] for each in tops or ()}
+    found: dict[str, int] = {}
+    for each in tops or ():
+        value = short(str(each["key"]))
+        found[value] = found.get(value, 0) + each["count"]  # of long ones that begin alike
+    return found

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from tailrace.agents.answers import DEFAULT_ROWS, AnswerTable, shown
+from tailrace.agents.answers import DEFAULT_ROWS, MAX_ROWS, AnswerTable, shown
 from tailrace.agents.calls import Caller, segment
 from tailrace.agents.queries import End, Limit, Start
 
@@ -13,14 +13,14 @@ MORE = "give a higher limit"
 
 async def list_saved_queries(api: Caller, limit: Limit = DEFAULT_ROWS) -> dict[str, Any]:
     """List the queries that people of the organisation saved: good examples of what they ask of which dataset."""
-    saved = await api.get("/v2/apl-starred-queries", who="all", limit=limit + 1)
+    saved = await api.get("/v2/apl-starred-queries", who="all", limit=_one_more(limit))
     rows = [[each["name"], each["dataset"], each["query"].get("apl", "")] for each in saved]
     return shown(AnswerTable(["name", "dataset", "apl"], rows[:limit], is_cut=len(rows) > limit), MORE)
 
 
 async def list_dashboards(api: Caller, limit: Limit = DEFAULT_ROWS) -> dict[str, Any]:
     """List the dashboards, with the titles of their charts."""
-    found = await api.get("/v2/dashboards", limit=limit + 1)
+    found = await api.get("/v2/dashboards", limit=_one_more(limit))
     rows = []
     for each in found:
         document = each.get("dashboard") or {}
@@ -64,3 +64,8 @@ async def list_annotations(
     names = ("time", "endTime", "type", "title", "description", "datasets", "url")
     rows = [[each.get(name) for name in names] for each in found[:limit]]
     return shown(AnswerTable(names, rows, is_cut=len(found) > limit), "give a shorter time")
+
+
+def _one_more(limit: int) -> int:
+    """Return how many to ask for, so that it is known whether there are more, as far as the API gives so many."""
+    return min(limit + 1, MAX_ROWS)

@@ -44,8 +44,7 @@ async def query_apl(
     dots or spaces are written ['http.status']. apl_help has every operator and function.
     """
     table, notes = await ask_apl(api, apl, start, end, limit=limit)
-    answer = shown(table, MORE)
-    return {**answer, "notes": [*answer["notes"], *notes]}
+    return shown(table, MORE, notes)
 
 
 async def query_sql(
@@ -78,8 +77,7 @@ async def count_over_time(
     apart = f", {quoted(by)}" if by else ""
     apl = f"{source(dataset, condition)} | summarize events = count() by bin_auto(_time){apart} | order by _time asc"
     table, notes = await ask_apl(api, apl, start, end, limit=MAX_ROWS, bins=bins)
-    answer = shown(table, "give fewer bins, or a field of fewer values")
-    return {**answer, "notes": [*answer["notes"], *notes]}
+    return shown(table, "give fewer bins, or a field of fewer values", notes)
 
 
 async def find_patterns(
@@ -107,8 +105,9 @@ async def find_patterns(
     answer = shown(
         AnswerTable(columns, kinds[:limit], is_cut=len(kinds) > limit),
         f"give a limit up to {MAX_PATTERNS}, or a condition",
+        notes,
     )
-    return {**answer, "patterns": len(kinds), "notes": [*answer["notes"], *notes]}
+    return {**answer, "patterns": len(kinds)}
 
 
 async def ask_apl(

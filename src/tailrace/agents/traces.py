@@ -38,8 +38,7 @@ async def find_traces(
     apl = f"{source(dataset, condition)} | {summary} | top {limit + 1} by {order}"
     table, notes = await ask_apl(api, apl, start, end, limit=limit + 1)
     cut = AnswerTable(table.columns, table.rows[:limit], is_cut=len(table.rows) > limit)
-    answer = shown(cut, f"narrow the time or the condition, or give a limit up to {MAX_TRACES}")
-    return {**answer, "notes": [*answer["notes"], *notes]}
+    return shown(cut, f"narrow the time or the condition, or give a limit up to {MAX_TRACES}", notes)
 
 
 async def get_trace(
@@ -60,8 +59,8 @@ async def get_trace(
     names = ["_time", "duration", "service.name", "name", "error", "span_id"]
     rows = [[depth, *(span.get(name) for name in names)] for depth, span in _in_order(spans)]
     columns = ["depth", "start", *names[1:]]
-    answer = shown(AnswerTable(columns, rows, is_cut=table.is_cut), "query_apl has those that are left, by trace_id")
-    return {**answer, "spans": len(rows), "notes": [*answer["notes"], *notes]}
+    more = "query_apl has those that are left, by trace_id"
+    return {**shown(AnswerTable(columns, rows, is_cut=table.is_cut), more, notes), "spans": len(rows)}
 
 
 async def _fields(api: Api, dataset: str) -> frozenset[str]:
