@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import httpx
 import typer
 import zstandard
+from msgspec import Struct
 
 from tailrace.cli.client import ServerChoice, quoted, server_command
 from tailrace.cli.client import call as ask
@@ -36,6 +37,16 @@ class ExportFormat(StrEnum):
 
 
 SUFFIXES = {ExportFormat.NDJSON: ".ndjson.zst", ExportFormat.PARQUET: ".parquet"}
+
+
+class _DayFile(Struct, frozen=True):
+    """The file of a day."""
+
+    name: str
+    whole: str  # the name of one that has the whole day
+    part: str  # of one that has a part of it
+    start: str  # RFC 3339
+    end: str
 
 
 @server_command
@@ -84,42 +95,47 @@ def export(
         progress.expect(len(counts), sum(counts.values()))
         there = place.sizes(dataset)
         for day, count in counts.items():
-            first = datetime.fromisoformat(day).replace(tzinfo=UTC)
-            last = first + timedelta(days=1)
-            whole, part = (f"{dataset}/{day}{mark}{SUFFIXES[form]}" for mark in ("", PART))
-            if whole in there:
+            file = _day_file_of(dataset, day, form, start, end, now)
+            if file.whole in there:
                 progress.advance(count)
                 progress.end_file(copied=False)
                 continue
-            is_whole = start <= first and last <= min(end, now)
-            what = (dataset, shown(max(start, first)), shown(min(end, last)))
-            written += _write_day(client, place, working, what, whole if is_whole else part, progress)
-            if is_whole and part in there:
+            written += _write_day(client, place, working, dataset, file, progress)
+            if file.name != file.part and file.part in there:
                 place.settle()
-                place.remove(part)
+                place.remove(file.part)
             progress.end_file(copied=True)
         place.settle()
     print(f"{counted(written, 'event')} in {counted(progress.copied, 'file')} to {place.url}/{dataset}")
+
+
+def _day_file_of(dataset: str, day: str, form: ExportFormat, start: datetime, end: datetime, now: datetime) -> _DayFile:
+    """Return the file of what a range has of a day, such as 2026-05-28."""
+    first = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    last = first + timedelta(days=1)
+    whole, part = (f"{dataset}/{day}{mark}{SUFFIXES[form]}" for mark in ("", PART))
+    is_whole = start <= first and last <= min(end, now)
+    return _DayFile(whole if is_whole else part, whole, part, shown(max(start, first)), shown(min(end, last)))
 
 
 def _write_day(
     client: httpx.Client,
     place: "BackupPlace",
     working: Path,
-    what: tuple[str, str, str],
-    name: str,
+    dataset: str,
+    file: _DayFile,
     progress: TransferProgress,
 ) -> int:
-    """Write the events of a day, given its dataset and times, to a file; return how many there are."""
-    path = working / name.replace("/", "-")
+    """Write the events of a day to its file; return how many there are."""
+    path = working / file.name.replace("/", "-")
     events = 0
     try:
         with _day_file(path) as write:
-            for page in event_pages(client, *what):
+            for page in event_pages(client, dataset, file.start, file.end):
                 write(page.lines)
                 events += len(page.lines)
                 progress.advance(len(page.lines))
-        place.put(name, path)
+        place.put(file.name, path)
     finally:
         path.unlink(missing_ok=True)
     return events
