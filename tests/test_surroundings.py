@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tailrace import __version__
+from tailrace.cli.app import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "tailrace"
@@ -33,6 +34,18 @@ def test_the_workflow_takes_the_steps_that_a_change_must_pass() -> None:
 
     must_pass = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
     assert [step["run"] for step in steps if "run" in step] == must_pass
+
+
+def test_the_page_for_contributors_has_every_target() -> None:
+    told = set(re.findall(r"^\| `make ([a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+
+    assert told == {name for name in MADE if name != "javascript"}
+
+
+def test_the_page_on_the_command_line_has_every_command() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text()
+
+    assert [name for name in COMMANDS if not re.search(rf"`(tailrace )?{name}\b|^tailrace {name} ", page, re.M)] == []
 
 
 def test_what_runs_against_the_newest_libraries_is_there() -> None:

@@ -1,5 +1,6 @@
 """`tailrace backup` and `restore` against real servers: under load, killed in the middle, from and to object stores."""
 
+import gzip
 import json
 import os
 import signal
@@ -10,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from support.commands import tailrace
 from support.s3 import Proxy, S3Server
 from support.waiting import wait_until
 
 from tailrace.backup.place import open_place
+from tailrace.cli.backup import HttpSource
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -229,6 +232,31 @@ def test_tables_in_a_store_are_backed_up_to_a_store_and_restored_to_another(
     refused = tailrace("restore", place, "--data", str(tmp_path / "third"), "--storage", other)
     assert (refused.returncode, "there are files in" in refused.stderr) == (1, True)
     assert open_place(place).sizes("backups")
+
+
+def test_a_place_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "backups").write_bytes(b"")
+
+    listed = tailrace("restore", str(tmp_path / "place"), "--list", "backups")
+    none = tailrace("restore", str(tmp_path / "absent"), "--list", "datasets")
+
+    assert (listed.returncode, listed.stderr.partition(";")[0]) == (
+        1,
+        f"tailrace: {tmp_path}/place/backups: Not a directory",
+    )
+    assert (none.returncode, "has no backup that is whole" in none.stderr) == (1, True)
+
+
+def test_a_file_that_a_proxy_has_compressed_is_as_it_was() -> None:
+    body = httpx.ByteStream(gzip.compress(b"events"))
+    packed = httpx.MockTransport(lambda _: httpx.Response(200, stream=body, headers={"Content-Encoding": "gzip"}))
+
+    with (
+        httpx.Client(transport=packed, base_url="http://127.0.0.1") as client,
+        HttpSource(client).content("id", "web", "file") as chunks,
+    ):
+        assert b"".join(chunks) == b"events"
 
 
 @pytest.mark.slow

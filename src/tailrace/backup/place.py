@@ -77,7 +77,7 @@ class DirectoryPlace(BackupPlace):
     def sizes(self, directory: str) -> dict[str, int]:
         """Return the size of each file, by name."""
         found = {}
-        for parent, _, names in os.walk(self.directory / directory):
+        for parent, _, names in os.walk(self.directory / directory, onerror=_unless_missing):
             for name in names:
                 path = Path(parent, name)
                 found[path.relative_to(self.directory).as_posix()] = path.stat().st_size
@@ -196,6 +196,12 @@ def open_place(target: str) -> BackupPlace:
     if "://" in path:
         raise ValueError(f"{target!r} is no place for backups: give a directory, or s3://bucket/prefix")
     return DirectoryPlace(Path(path).absolute())
+
+
+def _unless_missing(error: OSError) -> None:
+    """Raise the error, unless it is of a directory that is not there."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _empty(directory: Path) -> None:

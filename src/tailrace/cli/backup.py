@@ -57,7 +57,7 @@ class HttpSource:
                 if not answer.is_success:
                     answer.read()
                     self._refuse(answer)
-                yield answer.iter_raw()
+                yield answer.iter_bytes()
         except httpx.TransportError as error:
             raise SourceBroken(f"{unreachable(self._client, error)}; {TRIES_AGAIN}") from error
 
