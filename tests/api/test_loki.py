@@ -212,6 +212,31 @@ def test_lines_without_a_number_are_none_of_those_that_are_computed_with(server:
         assert computed(f"{function}_over_time", 3) == {"": [[60, value]]}, function
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sum by (status) (count_over_time({} | json [60s]))",
+        "max by (status) (count_over_time({} | json [60s]) * 1)",
+        "count by (status) (max_over_time({} | json | unwrap a_b [60s]))",
+    ],
+)
+def test_numbers_are_grouped_by_what_lines_have(server: "Server", logs: str, start_ns: int, query: str) -> None:
+    whole = query.replace("{}", f'{{dataset="{logs}", job="json"}}')
+
+    assert matrix(server, start_ns, whole, 60, end=120) == {"status=503": [[120, "1"]]}
+
+
+def test_numbers_are_grouped_by_datasets(server: "Server", logs: str, start_ns: int) -> None:
+    other = server.create("loki-second")
+    server.ingest(other, [{"_time": start_ns // 1_000_000, "message": "one", "job": "web"}])
+
+    for names, found in (([logs], {logs: "30"}), ([logs, other], {logs: "30", other: "1"})):
+        query = f'sum by (dataset) (count_over_time({{dataset=~"{"|".join(names)}", job="web"}}[60s]))'
+        assert matrix(server, start_ns, query, 60) == {
+            f"dataset={name}": [[60, count]] for name, count in found.items()
+        }
+
+
 def test_half_a_character_in_a_line_is_replaced(server: "Server", start_ns: int) -> None:
     dataset = server.create("loki-half")
     server.ingest(dataset, [{"_time": start_ns // 1_000_000, "message": r'{"a":"cut \ud83d"}'}])

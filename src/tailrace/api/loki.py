@@ -232,16 +232,20 @@ async def _numbers(
     return await execution.run(request, services, grant, work)
 
 
-def _narrowed(metric: Metric) -> Metric:
-    """Return a query whose ranges are grouped by the labels of the sum over them, where that gives the same."""
+def _narrowed(metric: Metric, also: tuple[str, ...] = ()) -> Metric:
+    """Return a query whose ranges are grouped by the labels of the sum over them, where that gives the same, or else
+    by those beside the labels of streams (`also`).
+    """
     if isinstance(metric, VectorAggregation):
         of = metric.of
         if metric.function == "sum" and isinstance(of, RangeAggregation) and of.by is None and _adds_up(of):
             return replace(metric, of=replace(of, by=metric.by))
-        return replace(metric, of=_narrowed(of))
-    if isinstance(metric, RangeAggregation | Vector):
+        return replace(metric, of=_narrowed(of, metric.by))
+    if isinstance(metric, RangeAggregation):
+        return replace(metric, also=also)
+    if isinstance(metric, Vector):
         return metric
-    return replace(metric, of=_narrowed(metric.of))
+    return replace(metric, of=_narrowed(metric.of, also))
 
 
 def _adds_up(aggregation: RangeAggregation) -> bool:
@@ -262,7 +266,7 @@ def _samples(
         raise BadRequest(
             f"the query counts more than {MAX_SAMPLES} times and streams: make the step longer, or sum by a label"
         )
-    names = list(compiled.grouping(narrowed, selection.fields))
+    names = list(compiled.grouping(selection.datasets, narrowed, selection.fields))
     bins = rows[compiled.BIN].cast(pa.int64()).to_pylist()
     for bin_us, record in zip(bins, records_of(rows), strict=True):
         value = record[compiled.VALUE]

@@ -104,11 +104,10 @@ def samples(
 
     The column BIN has the times at which the parts begin, less what the origin is no multiple of the step by.
     """
-    labels = grouping(aggregation, fields)
     # Bins of APL begin at 1970: those of the times that are moved by what the origin lies behind such a beginning.
     moved = Binary(NOWHERE, "-", _name(TIME), _constant("timespan", origin_ns % step_ns))
     by = [Named(NOWHERE, BIN, Call(NOWHERE, "bin", (moved, _constant("timespan", step_ns))))]
-    by += [Named(NOWHERE, label, _text(name)) for label, name in labels.items()]
+    by += [Named(NOWHERE, label, value) for label, value in grouping(datasets, aggregation, fields).items()]
     filters = _filters(aggregation.query, fields)
     unwrap = _unwrap_of(aggregation)
     if unwrap is not None:
@@ -117,12 +116,20 @@ def samples(
     return _program(datasets, [*filters, Summarize(NOWHERE, tuple(values), tuple(by))])
 
 
-def grouping(aggregation: RangeAggregation, fields: LabelFields) -> dict[str, str]:
-    """Return the fields by which a range aggregation tells series apart, by label."""
-    if aggregation.by is not None:
-        named = {label: fields.field(label) for label in aggregation.by}
-        return {label: name for label, name in named.items() if name is not None}
-    return fields.stream_labels(named_labels(aggregation.query))
+def grouping(datasets: Sequence[str], aggregation: RangeAggregation, fields: LabelFields) -> dict[str, Expression]:
+    """Return what a range aggregation tells series apart by, by label: fields, the dataset, what the line has."""
+    query = aggregation.query
+    if aggregation.by is None:
+        labels = [*fields.stream_labels(named_labels(query)), *aggregation.also]
+    else:
+        labels = list(aggregation.by)
+    found: dict[str, Expression] = {}
+    for label in labels:
+        if label == DATASET and fields.field(label) is None:
+            found[label] = _constant("string", datasets[0]) if len(datasets) == 1 else _text(DATASET)
+        elif fields.field(label) is not None or any(isinstance(stage, Extraction) for stage in query.stages):
+            found[label] = _label(label, query, fields)
+    return found
 
 
 def named_labels(query: LogQuery) -> set[str]:

@@ -84,7 +84,8 @@ class RangeAggregation(Struct, frozen=True):
     query: LogQuery
     range_ns: int
     quantile: float = 0.0
-    by: tuple[str, ...] | None = None  # None: as the function has it
+    by: tuple[str, ...] | None = None  # None: by the labels of streams
+    also: tuple[str, ...] = ()  # labels beside those of streams, which are asked for further out
 
 
 class VectorAggregation(Struct, frozen=True):
