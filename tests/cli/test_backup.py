@@ -248,6 +248,14 @@ def test_a_place_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Pat
     assert (none.returncode, "has no backup that is whole" in none.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("target", ["", "ftp://host/backups", "s3://"])
+def test_what_is_no_place_is_refused(target: str) -> None:
+    for arguments in (("backup", target), ("restore", target, "--list", "backups"), ("export", "web", target)):
+        refused = tailrace(*arguments)
+
+        assert (refused.returncode, " is no " in refused.stderr) == (2, True), refused.stderr
+
+
 def test_a_file_that_a_proxy_has_compressed_is_as_it_was() -> None:
     body = httpx.ByteStream(gzip.compress(b"events"))
     packed = httpx.MockTransport(lambda _: httpx.Response(200, stream=body, headers={"Content-Encoding": "gzip"}))

@@ -193,8 +193,8 @@ def open_place(target: str) -> BackupPlace:
 
         return StorePlace(open_s3(target))
     path = target.removeprefix(FILE_SCHEME)
-    if "://" in path:
-        raise ValueError(f"{target!r} is no place for backups: give a directory, or s3://bucket/prefix")
+    if "://" in path or not path:  # as where the variable of a script is not set
+        raise ValueError(f"{target!r} is no place for files: give a directory, or s3://bucket/prefix")
     return DirectoryPlace(Path(path).absolute())
 
 
