@@ -9,6 +9,7 @@ in words. Exits with 1 where one of that does not hold.
 
 import argparse
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -38,6 +39,7 @@ WORKERS = 2
 DATASETS = [f"fleet-{number}" for number in range(8)]
 BATCH = 20  # events of a request
 SENDERS = 4
+CHECKERS = 3
 SENDER_PAUSE_S = 0.02
 CHECK_EVERY_S = 1.0
 REPORT_EVERY_S = 5.0
@@ -62,9 +64,9 @@ class Outcome(Struct):
 
     acknowledged: dict[str, set[int]]  # numbers, by dataset
     refused: Counter[str]  # requests, by why
+    unanswered: Counter[str]  # checks that were refused in words, or had no answer, by why
     spoiled: Counter[str]  # what was done to nodes
     checks: int = 0
-    unanswered: int = 0  # checks that were refused in words
     spread: int = 0  # checks whose query ran on the workers
     faults: list[str] = []  # what must not be
 
@@ -94,14 +96,14 @@ class FleetRun:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._numbers = 0
-        self.outcome = Outcome(defaultdict(set), Counter(), Counter(), faults=[])
+        self.outcome = Outcome(defaultdict(set), Counter(), Counter(), Counter(), faults=[])
 
     def run(self) -> Outcome:
         """Send, spoil and check for the time of the plan, then count everything; return what came of it."""
         for dataset in DATASETS:
             self._create(dataset)
         threads = [threading.Thread(target=self._send, args=(number,)) for number in range(SENDERS)]
-        threads.append(threading.Thread(target=self._check))
+        threads += [threading.Thread(target=self._check, args=(number,)) for number in range(CHECKERS)]
         self._around.spoil(self._plan.fail_one_in)
         for thread in threads:
             thread.start()
@@ -150,8 +152,8 @@ class FleetRun:
                     if answer.status_code not in REFUSED:
                         self.outcome.faults.append(f"ingest was answered {answer.status_code}: {answer.text[:200]}")
 
-    def _check(self) -> None:
-        chosen = random.Random(self._plan.seed)
+    def _check(self, seed: int) -> None:
+        chosen = random.Random(f"{self._plan.seed} check {seed}")
         while not self._ending.wait(CHECK_EVERY_S):
             dataset, node = chosen.choice(DATASETS), chosen.choice(self._nodes)
             with self._lock:
@@ -159,9 +161,7 @@ class FleetRun:
             found = chosen.choice((self._numbers_of, self._numbers_spread))(node, dataset)
             with self._lock:
                 self.outcome.checks += 1
-                if found is None:
-                    self.outcome.unanswered += 1
-                else:
+                if found is not None:
                     self._compare(node, dataset, before, found)
 
     def _numbers_of(self, node: FleetNode, dataset: str) -> list[int] | None:
@@ -176,20 +176,26 @@ class FleetRun:
         if answer is None:
             return None
         if not any(message["msg"].startswith(NOT_SPREAD) for message in answer["status"]["messages"]):
-            self.outcome.spread += 1
+            with self._lock:
+                self.outcome.spread += 1
         numbers, times = answer["tables"][0]["columns"]
         return [int(number) for number, often in zip(numbers, times, strict=True) for _ in range(often)]
 
     def _answer(self, node: FleetNode, path: str, query: dict[str, str]) -> dict[str, Any] | None:
         try:
             answer = node.ask("POST", path, query)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            with self._lock:
+                self.outcome.unanswered[type(error).__name__] += 1
             return None
         said: dict[str, Any] = answer.json()
         if answer.status_code == 200:
             return said
-        if not said.get("message"):
-            self.outcome.faults.append(f"{node.name} refuses a query without words: {answer.status_code}")
+        with self._lock:
+            if said.get("message"):
+                self.outcome.unanswered[re.sub(r"[a-z]+-\d+", "…", said["message"])] += 1
+            else:
+                self.outcome.faults.append(f"{node.name} refuses a query without words: {answer.status_code}")
         return None
 
     def _compare(self, node: FleetNode, dataset: str, acknowledged: set[int], found: Sequence[int]) -> None:
@@ -235,7 +241,7 @@ class FleetRun:
             up = ", ".join(process.name for process in self._processes if process.is_up)
             self._console.print(
                 f"{since_s:5.0f} s: {done.events:,} events acknowledged, {done.refused.total()} requests not; "
-                f"{done.checks} checks, {done.spread} on workers, {done.unanswered} refused; up: {up}"
+                f"{done.checks} checks, {done.spread} on workers, {done.unanswered.total()} refused; up: {up}"
             )
             for fault in done.faults:
                 self._console.print(f"        WRONG: {fault}", style="bold red")
@@ -338,10 +344,12 @@ def main() -> int:
         outcome = run(plan, directory, console)
     console.print(
         f"{outcome.events:,} events acknowledged in {plan.seconds:g} s; {outcome.checks} checks, of which "
-        f"{outcome.spread} on workers and {outcome.unanswered} refused"
+        f"{outcome.spread} on workers and {outcome.unanswered.total()} refused"
     )
     console.print("done to nodes: " + ", ".join(f"{what} {times}" for what, times in sorted(outcome.spoiled.items())))
     console.print("requests without success: " + str(dict(outcome.refused)))
+    for why, times in outcome.unanswered.most_common():
+        console.print(f"checks without an answer: {times} {why}")
     for fault in outcome.faults:
         console.print(f"WRONG: {fault}", style="bold red")
     console.print("nothing was lost, nothing doubled" if not outcome.faults else f"{len(outcome.faults)} faults")

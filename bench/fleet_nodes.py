@@ -80,6 +80,12 @@ class FleetProcess:
         self._resume_at_s = 0.0  # where it stands still
 
     @property
+    def pid(self) -> int:
+        """The id of its process, which was started."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def is_up(self) -> bool:
         """Whether its process runs, and does not stand still."""
         return self._process is not None and self._process.poll() is None and not self._resume_at_s
