@@ -1,6 +1,10 @@
 """Processes as Linux tells of them."""
 
+import os
+import signal
 from pathlib import Path
+
+from support.waiting import wait_until
 
 # A process or a thread may end before its file is opened, or between that and the reading.
 GONE = (FileNotFoundError, ProcessLookupError)
@@ -12,6 +16,19 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except GONE:
         return False
+
+
+def stop(pid: int) -> None:
+    """Have a process stand still, and return once each of its threads does."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(_is_stopped(each) for each in Path(f"/proc/{pid}/task").glob("*/stat")))
+
+
+def _is_stopped(stat: Path) -> bool:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] == "T"
+    except GONE:
+        return True
 
 
 def cpu_ticks(pid: int) -> int:

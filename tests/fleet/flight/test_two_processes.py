@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from query.golden_kit import Case, all_cases, shown
 from support.flight import HOST, StatedOwners, remote_lake
+from support.processes import stop
 
 from tailrace.events import TailraceError
 from tailrace.fleet.flight import connection
@@ -135,7 +136,7 @@ def test_an_owner_that_stands_still_is_waited_for_no_longer_than_it_has_the_data
     owners = StatedOwners(node.peer)
     with remote_lake(owners, node.directory) as lake:
         assert len(lake.snapshot("large", timeout_s=30).hot) >= 1
-        os.kill(node.process.pid, signal.SIGSTOP)
+        stop(node.process.pid)
         try:
             began_s = time.monotonic()
             with pytest.raises(OwnerUnavailable, match="in time"):

@@ -1,6 +1,5 @@
 """Parts as tasks of real Dask workers, which die, are of another version, or are not there."""
 
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from query.golden_kit import all_cases
 from query.spread.conftest import golden_lake
 from query.spread.dask_kit import Workers, scheduler
 from query.spread.test_ask import NOW_NS, TwoWays
+from support.processes import stop
 
 from tailrace.events import QueryFailed
 from tailrace.lake import table_root
@@ -145,7 +145,7 @@ def test_without_a_scheduler_the_query_runs_on_the_node(
 def test_the_parts_of_a_worker_that_dies_run_on_another(workers: Workers, ways: TwoWays) -> None:
     """The last test of the module, which takes a worker away."""
     dying = workers.processes[0]
-    dying.send_signal(signal.SIGSTOP)  # so that it has parts, and answers none
+    stop(dying.pid)  # so that it has parts, and answers none
     killer = threading.Timer(0.5, dying.kill)
     killer.start()
 
