@@ -114,6 +114,36 @@ def test_a_token_is_told_of_what_it_may_query(server: "Server", dataset: str) ->
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM {}",
+        "SELECT n, many, list, n / 2 AS half, sum(n) OVER () AS total FROM {} ORDER BY n LIMIT 1 OFFSET 1",
+        "SELECT many, count(*) AS c, avg(fraction) AS a FROM {} GROUP BY ALL UNION ALL SELECT NULL, 1, 2",
+        "WITH t AS (SELECT many, _time FROM {}) SELECT *, _time - min(_time) OVER () AS age FROM t",
+        "SHOW TABLES",
+        "DESCRIBE {}",
+        "EXPLAIN SELECT n FROM {}",
+        "SELECT * FROM information_schema.columns",
+    ],
+)
+def test_the_columns_are_told_without_rows(server: "Server", dataset: str, statement: str) -> None:
+    server.ingest(dataset, [{"n": 1, "many": "x", "list": [1], "fraction": 1}, {"n": 2, "many": 2, "fraction": 0.5}])
+    sql = statement.format(f'"{dataset}"')
+
+    def table(**more: bool) -> pa.Table:
+        answer = server.client.post(
+            "/tailrace/v1/sql", json={"sql": sql, **more}, headers={"Accept": "application/vnd.apache.arrow.stream"}
+        )
+        assert answer.status_code == 200, answer.text
+        with pa.ipc.open_stream(answer.content) as reader:
+            return reader.read_all()
+
+    whole, columns = table(), table(schemaOnly=True)
+    assert (columns.num_rows, columns.schema.metadata) == (0, whole.schema.metadata)
+    assert columns.schema.equals(whole.schema, check_metadata=True)
+
+
+@pytest.mark.parametrize(
     ("sql", "status"),
     [
         ("SELEC 1", 400),

@@ -116,6 +116,19 @@ def test_the_columns_of_a_query_are_described(filled: Desk, select: str, kind: s
     assert (column["null"], column["key"]) == ("YES", None)
 
 
+@pytest.mark.parametrize("before", ["tailrace.main.", "main.", '"tailrace"."main".', "tailrace."])
+def test_a_name_may_have_its_catalog_and_schema_before_it(filled: Desk, before: str) -> None:
+    assert rows(filled, f"SELECT demo.whole FROM {before}demo WHERE demo.whole > 2", check=not_others) == [{"whole": 3}]
+    assert rows(filled, f'SELECT count(*) AS n FROM {before}"other-logs" AS o, demo') == [{"n": 3}]
+    assert rows(filled, "SELECT count(*) AS n FROM tailrace.information_schema.tables") == [{"n": 2}]
+    with pytest.raises(DatasetNotFound, match="'missing'"):
+        rows(filled, f"SELECT * FROM {before}missing")
+    with pytest.raises(Forbidden):
+        rows(filled, f'SELECT * FROM {before}"other-logs"', check=not_others)
+    filled.put("main.demo", {"n": 7})
+    assert rows(filled, "SELECT n FROM main.demo") == [{"n": 7}]
+
+
 def test_a_query_is_explained_and_not_run(filled: Desk) -> None:
     filled.lake.commit_now("demo")
     [explained] = rows(filled, "EXPLAIN SELECT yes, sum(whole) FROM demo WHERE real > 1 GROUP BY yes")
@@ -136,6 +149,8 @@ def test_a_query_is_explained_and_not_run(filled: Desk) -> None:
         ("EXPLAIN", "SQL"),
         ("DROP TABLE demo", "only SELECT, SHOW TABLES, DESCRIBE and EXPLAIN"),
         ("SUMMARIZE demo", "only SELECT"),
+        ("SELECT whole FROM demo WHERE whole > ?", "write the values into the SQL"),
+        ("SELECT whole FROM demo WHERE whole > $1", "write the values into the SQL"),
         ("SHOW TABLES; DROP TABLE demo", "SQL"),
         ("DESCRIBE demo; DROP TABLE demo", "one statement"),
         ("EXPLAIN SELECT * FROM read_csv('/etc/passwd')", "read_csv"),

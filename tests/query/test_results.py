@@ -163,6 +163,20 @@ def test_parquet_without_rows_has_its_columns(desk: Desk) -> None:
     assert pq.read_table(io.BytesIO(b"".join(to_parquet(desk.run("SELECT 1 AS a WHERE false"))))).column_names == ["a"]
 
 
+def test_the_batches_of_arrow_have_bounded_bytes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "ARROW_PART_BYTES", 4000)
+    result = desk.run(
+        "SELECT i, CASE WHEN i % 3 = 0 THEN lpad('', 900, 'x') END AS text, [i, i] AS l FROM range(100) t(i)"
+    )
+
+    parts = list(to_arrow(result))
+    with pa.ipc.open_stream(b"".join(parts)) as reader:
+        batches = list(reader)
+    assert max(batch.nbytes for batch in batches) <= 4000
+    assert sum(map(len, parts)) < 1.5 * result.table.nbytes + 1000 * len(batches)
+    assert pa.Table.from_batches(batches).to_pylist() == result.table.to_pylist()
+
+
 @pytest.mark.parametrize("to_form", [to_ndjson, to_csv, to_arrow, to_parquet])
 def test_a_long_answer_is_made_in_parts_which_are_that_of_the_whole(
     desk: Desk, to_form: Callable[[Result], Iterator[bytes]], monkeypatch: pytest.MonkeyPatch

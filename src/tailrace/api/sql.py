@@ -19,10 +19,11 @@ from tailrace.query import AplRequest, Interrupt, run_sql
 from tailrace.query.results import Answer
 
 
-class Sql(Struct):
+class Sql(Struct, rename="camel"):
     """The body of a query."""
 
     sql: str
+    schema_only: bool = False  # the columns of the answer, without rows
 
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
@@ -42,6 +43,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
             view_names=partial(view_names, services.documents, grant),
             check_organisation=partial(require_own, grant),
             interrupt=interrupt,
+            schema_only=body.schema_only,
         )
         services.access.budgets.spend(grant, Usage(rows=result.table.num_rows))
         return begun(FORMATS[media_type](result))

@@ -21,6 +21,7 @@ from tailrace.query.sql import DIALECT
 
 PART_ROWS = 8_192
 PARQUET_PART_ROWS = 131_072
+ARROW_PART_BYTES = 1024 * 1024  # of more than one row: clients take messages of a few MB
 
 _json = msgspec.json.Encoder()
 
@@ -107,8 +108,9 @@ def to_arrow(result: Result) -> Iterator[bytes]:
     sink = _Drained()
     with pa.ipc.new_stream(sink, result.table.schema) as writer:
         for part in _parts(result.table, PART_ROWS):
-            writer.write_table(part)
-            yield sink.drain()
+            for piece in _pieces(part, ARROW_PART_BYTES):
+                writer.write_table(piece)
+                yield sink.drain()
     yield sink.drain()
 
 
@@ -140,6 +142,16 @@ def _parts(table: pa.Table, rows: int) -> Iterator[pa.Table]:
         part = table.slice(start, rows)
         # A slice of a column of lists refers to the values of all lists, which would be looked at for each part.
         yield part.take(pa.array(range(part.num_rows))) if nested else part
+
+
+def _pieces(part: pa.Table, most_bytes: int) -> Iterator[pa.Table]:
+    """Yield a part of a table in halves of halves, none of more bytes unless it is a row."""
+    if part.nbytes <= most_bytes or part.num_rows < 2:
+        yield part
+        return
+    half = part.num_rows // 2
+    yield from _pieces(part.slice(0, half), most_bytes)
+    yield from _pieces(part.slice(half), most_bytes)
 
 
 class _Drained(io.RawIOBase):

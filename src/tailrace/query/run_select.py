@@ -32,12 +32,13 @@ def run_sql(
     view_names: Callable[[], Sequence[str]] = tuple,
     check_organisation: Check | None = None,
     interrupt: Interrupt | None = None,
+    schema_only: bool = False,
 ) -> Result:
     """Run one SELECT over datasets, every event acknowledged before included; or tell of one, or of the datasets.
 
     `check(dataset)` raises Forbidden for a dataset that may not be read. A view is looked up and run as `views` says,
     whose query does not count, with `check_organisation` as in `run_apl`; its rows are within the engine's limit of
-    rows. `view_names()` are those of all views that may be read, in order.
+    rows. `view_names()` are those of all views that may be read, in order. With `schema_only` the answer has no rows.
 
     Raise QueryInvalid, QueryFailed, DatasetNotFound, Forbidden, Overloaded.
     """
@@ -66,11 +67,13 @@ def run_sql(
     question = sql.parse(text)
     interrupt.check()
     select = question.select
-    if question.kind == "columns":
+    if question.kind == "columns" or (schema_only and question.kind == "rows"):
         assert isinstance(select, exp.Query)
         select = select.limit(0, copy=False)
     plan = sql.plan(select, datasets.snapshot, view)
     table = engine.run(plan, interrupt, is_explained=question.kind == "plan")
     if question.kind == "columns":
         table = sql.described(table)
+    if schema_only:
+        table = table.slice(0, 0)
     return Result(table, (time.perf_counter() - started) * 1000)

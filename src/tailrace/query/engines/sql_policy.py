@@ -138,6 +138,8 @@ class _SyntaxWalk:
 
     def _expression(self, node: dict[str, Any]) -> None:
         kind = node["class"]
+        if kind == "PARAMETER":
+            raise QueryInvalid("SQL: parameters, such as ? and $1, cannot be bound: write the values into the SQL")
         if kind not in _EXPRESSIONS:
             raise QueryInvalid(f"SQL: {kind} is not allowed here")
         if kind in ("FUNCTION", "WINDOW"):

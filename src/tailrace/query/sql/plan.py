@@ -11,9 +11,13 @@ from tailrace.events import DatasetNotFound, Forbidden
 from tailrace.lake.snapshot import Snapshot
 from tailrace.query.fields import FieldReader, View, cast
 from tailrace.query.sources import HotRows, arrow_types, current_columns, duckdb_types, hot_rows, newest, rows
+from tailrace.query.sql.catalog import CATALOG, SCHEMA
 from tailrace.query.sql.columns import ColumnRewriter, ExposedColumns, FieldView
 from tailrace.query.sql.field_views import refused, sorts_the_star
 from tailrace.query.sql.statement import as_query_invalid
+
+# Before a name, as information_schema has them; a dataset whose name begins so is found first.
+_QUALIFIERS = ([CATALOG, SCHEMA], [CATALOG], [SCHEMA])
 
 
 class Source(Struct, frozen=True, eq=False):
@@ -106,15 +110,7 @@ def _references(
         for alias, table in scope.sources.items():
             if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier):
                 continue
-            name = ".".join(part.name for part in table.parts)
-            if name not in references.snapshots and name not in references.views:
-                try:
-                    references.snapshots[name] = snapshot(name)
-                except (DatasetNotFound, Forbidden):
-                    view_rows = view_of(name)
-                    if view_rows is None:
-                        raise
-                    references.views[name] = _view_source(len(references.views), view_rows)
+            name = _looked_up(table, references, snapshot, view_of)
             if name in references.views:
                 references.view_tables.append((table, name))
                 continue
@@ -122,6 +118,32 @@ def _references(
             if not any(table is other for other, _ in references.tables):
                 references.tables.append((table, name))
     return references
+
+
+def _looked_up(
+    table: exp.Table,
+    references: _References,
+    snapshot: Callable[[str], Snapshot],
+    view_of: Callable[[str], pa.Table | None],
+) -> str:
+    """Return the name of the dataset or view that a table is, which is known to the references then."""
+    parts = [part.name for part in table.parts]
+    qualified = next((each for each in _QUALIFIERS if parts[: len(each)] == each), [])
+    names = [".".join(parts), *([".".join(parts[len(qualified) :])] if 0 < len(qualified) < len(parts) else [])]
+    for name in names:
+        if name in references.snapshots or name in references.views:
+            return name
+        try:
+            references.snapshots[name] = snapshot(name)
+            return name
+        except (DatasetNotFound, Forbidden):
+            view_rows = view_of(name)
+            if view_rows is not None:
+                references.views[name] = _view_source(len(references.views), view_rows)
+                return name
+            if name == names[-1]:
+                raise
+    raise AssertionError("the last name raises")
 
 
 def _star_views(
