@@ -18,6 +18,7 @@ TESTS = (
     "tests/access/test_access.py",  # SQLAlchemy, as in storage
     "tests/cli/test_app.py",  # Typer
     "tests/cli/test_output.py",  # Rich
+    "tests/clients/test_adbc.py",
     "tests/clients/test_axiom_py.py",
     "tests/clients/test_baselime_py.py",
     "tests/clients/test_datadog.py",
@@ -38,6 +39,7 @@ TESTS = (
     "tests/parsing/test_otlp.py",  # protobuf
     "tests/protocols/doors",
     "tests/query",  # DuckDB, sqlglot
+    "tests/server/flight_sql",  # gRPC, Arrow
     "tests/server/test_grpc_listener.py",
     "tests/server/test_http.py",  # Granian, Starlette
     "tests/storage",  # SQLAlchemy, Alembic

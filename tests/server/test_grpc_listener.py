@@ -15,7 +15,8 @@ from tailrace.events import TailraceError
 from tailrace.protocols.doors.otlp_status import OtlpStatus, encode_status
 from tailrace.server import grpc_listener
 from tailrace.server.asgi import Application, Receive, Scope, Send
-from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
+from tailrace.server.grpc_listener import GrpcListener
+from tailrace.server.grpc_port import GrpcLimits
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 LIMITS = GrpcLimits(max_message_bytes=1000, backlog_bytes=2000, max_connections=3, idle_timeout_s=60)
@@ -48,7 +49,7 @@ async def calling(application: Application, limits: GrpcLimits = LIMITS) -> Asyn
         async with grpc.aio.insecure_channel(f"{HOST}:{port}") as channel:
             yield channel.stream_unary(METHOD), port
     finally:
-        await listener.stop(0)
+        await listener.port.stop(0)
 
 
 async def messages(*some: bytes) -> AsyncIterator[bytes]:

@@ -30,9 +30,9 @@ class ServerFleet:
         )
         self.nodes: dict[str, Server] = {}
 
-    def start(self, **counts: int) -> None:
-        """Start so many nodes of each role, and return once all are ready."""
-        added = [self.node(role, number) for role, count in counts.items() for number in range(count)]
+    def start(self, *options: str, **counts: int) -> None:
+        """Start so many nodes of each role, with further options, and return once all are ready."""
+        added = [self.node(role, number, *options) for role, count in counts.items() for number in range(count)]
         names = [f"{role}-{number}" for role, count in counts.items() for number in range(count)]
         self.nodes.update(zip(names, added, strict=True))
         for node in added:

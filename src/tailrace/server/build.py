@@ -18,13 +18,13 @@ from tailrace.ingest.lookups import Lookups
 from tailrace.ingest.service import LogIngestService
 from tailrace.monitors import NotificationSender, Runner
 from tailrace.processes import Spawner
-from tailrace.protocols.doors import otlp
 from tailrace.query import ReferenceData
 from tailrace.server.app import ServerApplication
 from tailrace.server.asgi import Application
 from tailrace.server.engines import lookup_engine, query_engine, spreader_of, warm_up
 from tailrace.server.figures import server_figures
 from tailrace.server.forwarded import Proxies
+from tailrace.server.grpc_listeners import grpc_ports
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.layout import BACKUPS_DIRECTORY, KEYS_FILE, SESSIONS_FILE, WORKER_LOGS_DIRECTORY
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
@@ -146,8 +146,7 @@ def _worker_pool(
 
 def connection_ports(settings: Settings, doors: Sequence[DoorSocket]) -> int:
     """Return on how many ports connections are taken that are no HTTP."""
-    options: otlp.OtlpOptions = settings.protocols[otlp.PROTOCOL.name]
-    return sum(door.transport != "udp" for door in doors) + bool(options.grpc_port)
+    return sum(door.transport != "udp" for door in doors) + grpc_ports(settings)
 
 
 def queries_of(

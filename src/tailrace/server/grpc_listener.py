@@ -1,18 +1,13 @@
-"""The listener for gRPC, on a port of its own: a call is passed to the application as a request over HTTP.
+"""The listener for OTLP/gRPC, on a port of its own: a call is passed to the application as a request over HTTP.
 
 So it has the same limits on what is in memory, the same answers that wait, and the same metrics. A message is read when
-the application asks for it, which it does once it knows the credential. The library is imported where a port is set
-only: it takes memory and time to start.
+the application asks for it, which it does once it knows the credential.
 """
 
 import asyncio
-import logging
 from contextlib import suppress
 from functools import partial
 from typing import Any
-from urllib.parse import unquote
-
-from msgspec import Struct
 
 from tailrace.events import BadRequest, Overloaded, TailraceError
 from tailrace.events.outcome import CLIENT_GONE
@@ -25,29 +20,11 @@ from tailrace.protocols.doors.otlp_grpc import (
     headers_of,
 )
 from tailrace.server.asgi import Application, Message, Scope
-from tailrace.server.data_directory import refuse
+from tailrace.server.grpc_port import MAX_CALLS, RETRY_AFTER_S, GrpcLimits, GrpcPort, address_of, code_of
 from tailrace.server.tls import Certificate
 
-MAX_STREAMS = 100  # calls under way on one connection
-MAX_CALLS = 1000  # under way on all: of each that is not read yet the library holds as much as WINDOW_BYTES
-WINDOW_BYTES = 64 * 1024  # that a client may send of a message before it is read
-HANDSHAKE_TIMEOUT_MS = 30_000  # in which a connection has to begin with HTTP/2
-KEEPALIVE_MS = 120_000  # of silence, after which a client is asked whether it is still there
-KEEPALIVE_TIMEOUT_MS = 20_000  # for its answer
 READ_WAIT_S = 10.0  # for the messages of other calls to be read
 LEAST_READ_S = 2.0  # for a message to come in where others wait
-RETRY_AFTER_S = 1
-
-logger = logging.getLogger(__name__)
-
-
-class GrpcLimits(Struct, frozen=True):
-    """Limits on connections and messages."""
-
-    max_message_bytes: int  # once decompressed
-    backlog_bytes: int  # of messages that are being read
-    max_connections: int
-    idle_timeout_s: float  # after which a connection without a call is ended
 
 
 class MessageUnread(BadRequest):
@@ -62,9 +39,10 @@ class MessageReads:
     How much of a message is in memory is known once it is whole: each counts as the largest one meanwhile.
     """
 
-    def __init__(self, most: int, max_message_bytes: int) -> None:
-        self._free = asyncio.Semaphore(most)
-        self._max_message_bytes = max_message_bytes
+    def __init__(self, limits: GrpcLimits, settings: str = "") -> None:
+        """Take the limits, and which settings they are, for people."""
+        self._free = asyncio.Semaphore(max(1, limits.backlog_bytes // limits.max_message_bytes))
+        self._limit = f"{limits.max_message_bytes} bytes, decompressed{settings and f' ({settings})'}"
         self._began_s: dict[asyncio.Future[None], float] = {}  # oldest first; what is done gives its read up
 
     async def read(self, context: Any) -> bytes:
@@ -83,10 +61,7 @@ class MessageReads:
             raise Overloaded("the message comes slowly, and those of other calls wait", retry_after_s=RETRY_AFTER_S)
         message: bytes = reading.result()
         if message is grpc.aio.EOF:
-            raise MessageUnread(
-                f"the call has no message, or it broke off, or is larger than {self._max_message_bytes} bytes, "
-                "decompressed (otlp_grpc_max_message_bytes, max_body_bytes)"
-            )
+            raise MessageUnread(f"the call has no message, or it broke off, or is larger than {self._limit}")
         return message
 
     async def _acquire(self) -> None:
@@ -120,72 +95,23 @@ class GrpcListener:
 
         To be called on the event loop.
         """
-        self._renewed: Certificate | None = None
-        self._scheme = "http" if certificate is None else "https"
-        self._server: Any = None  # grpc.aio.Server
-        self.port = 0
-        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.port = GrpcPort("otlp grpc", "otlp_grpc_port", host, port, limits, certificate)
         self._calls: set[asyncio.Task[CallFailure | bytes]] = set()
-        most = max(1, limits.backlog_bytes // limits.max_message_bytes)
-        self._reads = MessageReads(most, limits.max_message_bytes)
-        if not port:
-            return
-        import grpc
-
-        self._server = grpc.aio.server(options=_options(limits))
-        try:
-            self.port = (
-                self._server.add_insecure_port(self._address)
-                if certificate is None
-                else self._server.add_secure_port(self._address, self._credentials(certificate))
-            )
-        except RuntimeError as error:
-            refuse(f"cannot listen for gRPC on {host} port {port}: {error}; give another by otlp_grpc_port")
-
-    def renew(self, certificate: Certificate) -> None:
-        """Use another certificate for the connections from now on."""
-        self._renewed = certificate
-
-    def _credentials(self, certificate: Certificate) -> Any:
-        """Return what the library asks for the certificate of each connection, in a thread of its own."""
-        import grpc
-
-        used = certificate
-
-        def renewed() -> Any:
-            nonlocal used
-            if self._renewed is None or self._renewed == used:
-                return None
-            used = self._renewed
-            return _configuration(used)
-
-        return grpc.dynamic_ssl_server_credentials(_configuration(certificate), renewed)
-
-    @property
-    def shown(self) -> list[str]:
-        """What is open, for people."""
-        return [f"otlp grpc {self._address}"] if self.port else []
+        self._reads = MessageReads(limits, "otlp_grpc_max_message_bytes, max_body_bytes")
 
     async def start(self, application: Application) -> None:
         """Take calls."""
-        if self._server is None:
+        if not self.port.number:
             return
         import grpc
 
         # Of a call with one message the library would read that before the handler is asked.
-        handlers = [
-            grpc.method_handlers_generic_handler(
-                service, {METHOD: grpc.stream_unary_rpc_method_handler(partial(self._answer, application, path))}
-            )
-            for service, path in SERVICES.items()
-        ]
-        self._server.add_generic_rpc_handlers(handlers)
-        await self._server.start()
-
-    async def stop(self, grace_s: float) -> None:
-        """Take no more calls, and return once those under way are answered, or the time is over."""
-        if self._server is not None:
-            await self._server.stop(grace_s)
+        await self.port.start(
+            {
+                service: {METHOD: grpc.stream_unary_rpc_method_handler(partial(self._answer, application, path))}
+                for service, path in SERVICES.items()
+            }
+        )
 
     async def _answer(self, application: Application, path: str, messages: object, context: Any) -> bytes:
         """Return the answer of a call; end it by another status where it is refused."""
@@ -194,7 +120,7 @@ class GrpcListener:
         answered: CallFailure | bytes
         if len(self._calls) < MAX_CALLS:
             # A task of its own, which a client that goes away does not cancel: it is done whole or not at all.
-            task = asyncio.create_task(_GrpcCall(context, self._reads, self._scheme).answer(application, path))
+            task = asyncio.create_task(_GrpcCall(context, self._reads, self.port.scheme).answer(application, path))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
             answered = await asyncio.shield(task)
@@ -202,9 +128,8 @@ class GrpcListener:
             answered = busy(f"there are {MAX_CALLS} calls under way already", RETRY_AFTER_S)
         if isinstance(answered, bytes):
             return answered
-        codes = {code.value[0]: code for code in grpc.StatusCode}
         try:
-            await context.abort(codes[answered.status.code], answered.status.message, answered.trailers)
+            await context.abort(code_of(answered.status.code), answered.status.message, answered.trailers)
         except grpc.aio.InternalError:  # the client ended it meanwhile, or the library, of too large a message
             raise asyncio.CancelledError from None
         raise AssertionError("abort raises")
@@ -235,7 +160,7 @@ class _GrpcCall:
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": headers_of(self._context.invocation_metadata() or ()),
-            "client": _address(self._context.peer()),
+            "client": address_of(self._context.peer()),
             "scheme": self._scheme,
         }
         await application(scope, self._receive, self._send)
@@ -272,33 +197,3 @@ class _GrpcCall:
             self._headers.update(message["headers"])
         else:
             self._body.append(message.get("body", b""))
-
-
-def _options(limits: GrpcLimits) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", limits.max_message_bytes),
-        ("grpc.max_concurrent_streams", MAX_STREAMS),
-        ("grpc.max_allowed_incoming_connections", limits.max_connections),
-        ("grpc.max_connection_idle_ms", int(limits.idle_timeout_s * 1000)),
-        ("grpc.server_handshake_timeout_ms", HANDSHAKE_TIMEOUT_MS),
-        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-        # A window that grows with the speed of the network would let a client send megabytes that nobody reads.
-        ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
-        ("grpc.so_reuseport", 0),  # a port that another server has is an error, not shared
-    ]
-
-
-def _configuration(certificate: Certificate) -> Any:
-    import grpc
-
-    return grpc.ssl_server_certificate_configuration(
-        [(certificate.key.read_bytes(), certificate.certificate.read_bytes())]
-    )
-
-
-def _address(peer: str) -> tuple[str, int]:
-    """Return the address and the port of a peer as gRPC names it: `ipv4:127.0.0.1:5`, or `ipv6:%5B::1%5D:5`."""
-    host, _, port = unquote(peer.partition(":")[2]).rpartition(":")
-    return host.strip("[]"), int(port) if port.isdigit() else 0

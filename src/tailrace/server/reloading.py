@@ -9,7 +9,7 @@ from pathlib import Path
 from tailrace.config import ConfigError
 from tailrace.server import logs
 from tailrace.server.forwarded import Proxies
-from tailrace.server.grpc_listener import GrpcListener
+from tailrace.server.grpc_listeners import GrpcListeners
 from tailrace.server.parts import Server
 from tailrace.server.settings import SCHEMA, Settings
 from tailrace.server.streams.sockets import DoorSocket, tls_context
@@ -31,7 +31,7 @@ class Reloader:
         *,
         files: CertificateFiles | None,
         doors: Sequence[DoorSocket],
-        grpc: GrpcListener,
+        grpc: GrpcListeners,
         reread: Callable[[], Settings] | None,
     ) -> None:
         """Take what is set to ask for a reload, the files of the server's certificate, and what reads the settings

@@ -20,7 +20,6 @@ from tailrace.events import DiskFull, StorageUnavailable, TailraceError
 from tailrace.lake import limit_heaps
 from tailrace.native import why_missing
 from tailrace.processes import Spawner
-from tailrace.protocols.doors import otlp
 from tailrace.protocols.registry import STREAM_DOORS
 from tailrace.query import ReferenceData
 from tailrace.server import logs
@@ -29,7 +28,7 @@ from tailrace.server.build import build, connection_ports
 from tailrace.server.data_directory import check_restored, locked, refuse, remove_address, write_address
 from tailrace.server.engines import check_dask, fork_spawner, reference_data_of
 from tailrace.server.fleet.identity import check_settings
-from tailrace.server.grpc_listener import GrpcLimits, GrpcListener
+from tailrace.server.grpc_listeners import GrpcListeners, grpc_listeners
 from tailrace.server.http import raise_descriptor_limit
 from tailrace.server.layout import RELAY_SOCKET, TLS_DIRECTORY
 from tailrace.server.listener import listening_alike
@@ -40,7 +39,7 @@ from tailrace.server.settings import Settings
 from tailrace.server.stores import close_stores, open_stores, replay
 from tailrace.server.streams.listeners import port_connections
 from tailrace.server.streams.sockets import DoorSocket, door_sockets
-from tailrace.server.tls import Certificate, CertificateFiles
+from tailrace.server.tls import CertificateFiles
 from tailrace.server.workers.pool import WorkerSockets
 from tailrace.server.workers.relay import relay_socket
 
@@ -124,7 +123,7 @@ async def _serve(
     certificate = None if opened.files is None else opened.files.open()
     metrics.certificate_not_after_s = None if certificate is None else certificate.not_after_s
     most = port_connections(settings.streams, max_open_files, connection_ports(settings, opened.doors))
-    grpc = _grpc_listener(settings, most, certificate)
+    grpc = grpc_listeners(settings, most, certificate)
     if settings.fleet.role != "all":
         # Only here: what nodes need of libraries, most servers never do.
         from tailrace.server.fleet.serve import serve_node
@@ -171,18 +170,7 @@ async def _serve(
     serving.result()
 
 
-def _grpc_listener(settings: Settings, most: int, certificate: Certificate | None) -> GrpcListener:
-    options: otlp.OtlpOptions = settings.protocols[otlp.PROTOCOL.name]
-    limits = GrpcLimits(
-        max_message_bytes=min(options.grpc_max_message_bytes, settings.parsing.max_body_bytes),
-        backlog_bytes=settings.request_body.receive_backlog_bytes,
-        max_connections=most,
-        idle_timeout_s=settings.streams.idle_timeout_s,
-    )
-    return GrpcListener(settings.server.host, options.grpc_port, limits, certificate)
-
-
-async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListener, stopping: asyncio.Event) -> None:
+async def _run(server: Server, serving: asyncio.Task[None], grpc: GrpcListeners, stopping: asyncio.Event) -> None:
     """Start the parts of a server that listens already, and return once it is to stop or has failed."""
     starting = asyncio.create_task(_start(server))
     signalled = asyncio.create_task(stopping.wait())
@@ -231,7 +219,7 @@ def _console_link(server: Server) -> str:
     return "" if code is None else f"{server.url}{SIGN_IN_PATH}{code.secret}"
 
 
-async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListener) -> bool:
+async def _stop(server: Server, serving: asyncio.Task[None], grpc: GrpcListeners) -> bool:
     """Answer the requests in flight, commit the rows in memory, close everything; return whether all were answered."""
     say("Stopping: answering what is in flight, committing what is in memory")
     queries, grace_s = server.queries, server.settings.server.shutdown_grace_s

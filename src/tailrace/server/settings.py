@@ -23,6 +23,7 @@ from tailrace.protocols.registry import PROTOCOLS, STREAM_DOORS
 from tailrace.protocols.stream import StreamDoor
 from tailrace.query.settings import QueryLimits, ReferenceFiles
 from tailrace.query.spread.settings import SpreadSettings
+from tailrace.server.flight_sql.settings import FlightSqlSettings
 from tailrace.server.layout import DEFAULT_DATA
 from tailrace.server.request_body import RequestBodyLimits
 from tailrace.server.response_body import ResponseBodyLimits
@@ -146,6 +147,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     lake: Annotated[LakeSettings, UNPREFIXED] = LakeSettings()
     query: QueryLimits = QueryLimits()
     spread: Annotated[SpreadSettings, UNPREFIXED] = SpreadSettings()
+    flight_sql: FlightSqlSettings = FlightSqlSettings()
     reference: Annotated[ReferenceFiles, UNPREFIXED] = ReferenceFiles()
     monitors: Annotated[MonitorSettings, Meta(extra={"prefix": "monitor_"})] = MonitorSettings()
     tail: TailLimits = TailLimits()

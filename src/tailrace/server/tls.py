@@ -24,13 +24,13 @@ PROBE_TIMEOUT_S = 30.0
 
 
 class TlsSettings(Struct, frozen=True):
-    """The files of the certificate of the server's port, and of that for OTLP/gRPC."""
+    """The files of the certificate of the server's port, and of those for OTLP/gRPC and Flight SQL."""
 
     certificate: Annotated[
         str,
         Meta(
             description="PEM file of the server's certificate, with those of its issuers: the server's port, and "
-            "that for OTLP/gRPC, are for TLS then. It is read again when it changes."
+            "those for OTLP/gRPC and Flight SQL, are for TLS then. It is read again when it changes."
         ),
     ] = ""
     key: Annotated[

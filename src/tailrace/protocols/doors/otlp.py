@@ -58,7 +58,7 @@ class OtlpOptions(Struct, frozen=True):
 
     grpc_port: Annotated[
         int,
-        Meta(ge=0, le=65535, description="TCP port to listen on for OTLP/gRPC, without TLS, at `host`; 0 for none."),
+        Meta(ge=0, le=65535, description="TCP port to listen on for OTLP/gRPC at `host`; 0 for none."),
     ] = 0
     grpc_max_message_bytes: Annotated[
         int,

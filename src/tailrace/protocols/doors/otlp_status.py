@@ -27,8 +27,12 @@ class OtlpStatus(Struct, frozen=True):
 
 def status_of(error: TailraceError) -> OtlpStatus:
     """Return what an error is in gRPC."""
-    default = INVALID_ARGUMENT if error.status < 500 else INTERNAL
-    return OtlpStatus(_CODES.get(error.status, default), error.message)
+    return OtlpStatus(code_of_status(error.status), error.message)
+
+
+def code_of_status(status: int) -> int:
+    """Return the code of gRPC for the status of an error over HTTP."""
+    return _CODES.get(status, INVALID_ARGUMENT if status < 500 else INTERNAL)
 
 
 def retry_after_s(error: TailraceError) -> int | None:

@@ -16,7 +16,7 @@ from tailrace.server.data_directory import remove_address, write_address
 from tailrace.server.fleet.build import build_node
 from tailrace.server.fleet.parts import NodeServer
 from tailrace.server.fleet.stores import close_node_stores
-from tailrace.server.grpc_listener import GrpcListener
+from tailrace.server.grpc_listeners import GrpcListeners
 from tailrace.server.metrics import Metrics
 from tailrace.server.settings import Settings
 from tailrace.server.streams.sockets import DoorSocket
@@ -36,7 +36,7 @@ async def serve_node(
     reference_data: ReferenceData,
     spawner: Spawner | None,
     listener: socket.socket,
-    grpc: GrpcListener,
+    grpc: GrpcListeners,
     *,
     stopping: asyncio.Event,
     metrics: Metrics,
@@ -70,7 +70,7 @@ async def serve_node(
     remove_address(data)
 
 
-async def _run(node: NodeServer, serving: asyncio.Task[None], grpc: GrpcListener, stopping: asyncio.Event) -> None:
+async def _run(node: NodeServer, serving: asyncio.Task[None], grpc: GrpcListeners, stopping: asyncio.Event) -> None:
     """Start a node that listens already, and return once it is to stop or has failed."""
     signalled = asyncio.create_task(stopping.wait())
     starting = asyncio.create_task(_start(node))
@@ -109,7 +109,7 @@ async def _watch(node: NodeServer, stopping: asyncio.Event) -> None:
         stopping.set()
 
 
-async def _stop(node: NodeServer, serving: asyncio.Task[None], grpc: GrpcListener) -> None:
+async def _stop(node: NodeServer, serving: asyncio.Task[None], grpc: GrpcListeners) -> None:
     """Hand over, answer the requests in flight, close everything."""
     say("Stopping: handing over to other nodes, answering what is in flight")
     await _hand_over(node)
