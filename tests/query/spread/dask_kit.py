@@ -2,12 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from distributed import LocalCluster
 from support.forked import Forked
+from support.ports import free_ports
 from support.waiting import wait_until
 
 from tailrace.lake import table_root
@@ -49,6 +52,19 @@ class Workers:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
             process.wait(60)
+
+
+@contextmanager
+def scheduler_process() -> "Iterator[tuple[str, subprocess.Popen[bytes]]]":
+    """Yield the address of a scheduler that is a process of its own, which may be killed, and that."""
+    (port,) = free_ports(1)
+    options = ["--host=127.0.0.1", f"--port={port}", "--no-dashboard"]
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", *options]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"tcp://127.0.0.1:{port}", process
+        finally:
+            process.kill()
 
 
 @contextmanager

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from query.golden_kit import all_cases
 from query.spread.conftest import golden_lake
-from query.spread.dask_kit import Workers, scheduler
+from query.spread.dask_kit import Workers, scheduler, scheduler_process
 from query.spread.test_ask import NOW_NS, TwoWays
 from support.processes import stop
+from support.waiting import wait_until
 
 from tailrace.events import QueryFailed
 from tailrace.lake import table_root
@@ -140,6 +141,24 @@ def test_without_a_scheduler_the_query_runs_on_the_node(
     assert in_parts == in_one
     assert any("the Dask scheduler tcp://127.0.0.1:1 does not answer" in text for text in messages)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_away_is_away(process: None) -> None:
+    with scheduler_process() as (address, running):
+        spreader = DaskSpreader(SpreadSettings(dask=address), TableRoot("/tables/"), QueryLimits())
+        wait_until(lambda: "has no worker" in why_unavailable(spreader))
+        running.kill()
+        running.wait()
+        for _ in range(3):
+            assert why_unavailable(spreader) == f"the Dask scheduler {address} does not answer"
+    spreader.close()
+
+
+def why_unavailable(spreader: DaskSpreader) -> str:
+    with pytest.raises(SpreadUnavailable) as refused:
+        spreader.width()
+    return str(refused.value)
 
 
 def test_the_parts_of_a_worker_that_dies_run_on_another(workers: Workers, ways: TwoWays) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from distributed import Client, Future, KilledWorker
+from distributed.client import ClosedClientError
 
 from tailrace import events
 from tailrace.events import QueryFailed
@@ -52,7 +53,7 @@ class DaskSpreader(Spreader):
             self._closed = True
             client, self._connected = self._connected, None
         if client is not None:
-            client.close(timeout=CONNECT_S)
+            _close(client, CONNECT_S)
 
     def width(self) -> int:
         workers = self._workers(self._client())
@@ -82,10 +83,13 @@ class DaskSpreader(Spreader):
                 )
                 answers.append(part)
                 sizes.append(client.submit(size_of, part, key=f"{key}-size", pure=False, resources=place))
+        except ClosedClientError as error:
+            raise SpreadUnavailable(WENT_AWAY) from error
+        try:
             yield DaskParts(self, client, answers, sizes, interrupt, time.monotonic() + left_s, self._limits)
         finally:
             # Also of those that are done, whose answers the workers need not keep.
-            with suppress(OSError, TimeoutError, concurrent.futures.CancelledError):
+            with suppress(OSError, TimeoutError):
                 _told(client, client.cancel([*sizes, *answers], force=True, asynchronous=True))
 
     def lost(self, client: Client) -> None:
@@ -94,7 +98,7 @@ class DaskSpreader(Spreader):
             if self._connected is client:
                 self._connected = None
                 self._failed_s = time.monotonic()
-        client.close(timeout=0)
+        _close(client)
 
     def _client(self) -> Client:
         with self._lock:
@@ -105,7 +109,7 @@ class DaskSpreader(Spreader):
             if self._closed or (self._failed_s and time.monotonic() - self._failed_s < AGAIN_AFTER_S):
                 raise away
             if client is not None:
-                client.close(timeout=0)
+                _close(client)
             self._connected = None
             try:
                 client = Client(self._address, timeout=CONNECT_S, set_as_default=False, name="tailrace")
@@ -120,6 +124,8 @@ class DaskSpreader(Spreader):
         """Return the resources of each worker."""
         scheduler: Any = client.scheduler
         try:
+            if scheduler is None:  # another query has found it gone meanwhile
+                raise ConnectionError(WENT_AWAY)
             info = _told(client, scheduler.identity(n_workers=-1))
         except (OSError, TimeoutError) as error:
             self.lost(client)
@@ -190,10 +196,19 @@ class DaskParts(RunningParts):
                 look_s = now_s + LOOK_EVERY_S
 
 
+def _close(client: Client, timeout_s: float = 0.0) -> None:
+    """End a connection, whether the scheduler answers or not."""
+    with suppress(OSError, TimeoutError, concurrent.futures.CancelledError):
+        client.close(timeout=timeout_s)
+
+
 def _told(client: Client, asked: Coroutine[Any, Any, Any]) -> Any:
     """Return what a scheduler says, within the time that it has to. Raise TimeoutError, OSError."""
     loop: Any = client.loop
-    return asyncio.run_coroutine_threadsafe(asked, loop.asyncio_loop).result(CONNECT_S)
+    try:
+        return asyncio.run_coroutine_threadsafe(asked, loop.asyncio_loop).result(CONNECT_S)
+    except (concurrent.futures.CancelledError, RuntimeError) as error:  # the connection, or its loop, ends
+        raise ConnectionError(WENT_AWAY) from error
 
 
 def _error(failed: PartFailed) -> Exception:
