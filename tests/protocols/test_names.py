@@ -23,6 +23,7 @@ OTHERS = {
     "__init__.py": "the first line of the package names whose clients it is for",
     "server/app.py": "X-Axiom-Trace-Id, a header of every answer",
     "server/cross_origin.py": "X-Axiom-Trace-Id and X-Axiom-History-Query-Id, headers of the API's answers",
+    "server/flight_sql/caller.py": "X-Axiom-Org-Id, as in agents",
     "server/recorder.py": "how the API's tokens look, so that none is in a log",
     "lake/catalog.py": "the default kind of a dataset and the rule for its name, as the API has them",
 }
