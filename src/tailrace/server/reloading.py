@@ -53,7 +53,8 @@ class Reloader:
         looks = LOOK_S if self._files is not None or self._doors else None
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), looks)
+                async with asyncio.timeout(looks):  # `wait_for` of Python 3.11 may forget that it was cancelled
+                    await self._asked.wait()
             is_asked = self._asked.is_set()
             self._asked.clear()
             for step in (self._reload_settings, self._renew_doors, self._renew):
