@@ -1,5 +1,6 @@
 """Lakes that share tables and logs: each event once, whoever has a dataset, and for however long two believe so."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from tailrace.lake import table as table_module
 from tailrace.lake.clock import time_ms
 from tailrace.lake.shared_lake import DatasetElsewhere
 from tailrace.lake.table import DatasetTable
+from tailrace.log import object_cursor, object_reading
+from tailrace.log.object_reading import FetchedEnd
+from tailrace.storage.object_store import ObjectStore
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,6 +74,31 @@ def test_what_is_given_without_a_commit_is_read_again_by_the_next(stores: Shared
     lake.give(["d"], commit=False)
     snapshot = stores.lake("d").snapshot("d")
     assert (len(snapshot.files), len(snapshot.hot)) == (0, 1)
+
+
+def test_what_is_given_while_it_is_opened_is_read_no_further(
+    stores: SharedStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(30):
+        stores.append("w1", n)
+    reads: list[str] = []
+    begun, goes_on = threading.Event(), threading.Event()
+    fetch_end = object_reading.fetch_end
+
+    def fetch(store: ObjectStore, name: str) -> FetchedEnd:
+        reads.append(name)
+        begun.set()
+        goes_on.wait(20)
+        return fetch_end(store, name)
+
+    lake = stores.lake()
+    monkeypatch.setattr(object_cursor, "fetch_end", fetch)
+    lake.take(["d"])
+    assert begun.wait(20)
+    lake.give(["d"], commit=False)
+    goes_on.set()
+    lake.close()
+    assert len(reads) < 10
 
 
 def test_who_finds_a_part_half_covered_drops_it_and_reads_again(stores: SharedStores) -> None:

@@ -19,6 +19,10 @@ RETRY_S, MAX_RETRY_S = 1.0, 60.0  # between attempts to open what could not be o
 logger = logging.getLogger(__name__)
 
 
+class _GivenError(Exception):
+    """All datasets for which logs are read were given, or dropped, meanwhile."""
+
+
 class DatasetOpener:
     """A thread that opens the datasets that a lake takes, and opens those again that another server has written to.
 
@@ -190,6 +194,8 @@ class DatasetOpener:
         state, delay_s, is_told = self._state, RETRY_S, False
 
         def accept(writer: str, batches: list[tuple[int, Batch]]) -> None:
+            if all(each.dropped for each in opened.values()):
+                raise _GivenError
             self._accept(opened, writer, batches)
 
         def joined() -> None:
@@ -205,6 +211,8 @@ class DatasetOpener:
                 return
             try:
                 self._follower.follow(behind, accept, joined)
+                return
+            except _GivenError:
                 return
             except Exception:
                 if not is_told and not state.is_closing:

@@ -19,6 +19,7 @@ from tailrace.events import (
     Conflict,
     DatasetExists,
     DatasetNotFound,
+    DatasetUnavailable,
     InvalidName,
     QueryFailed,
 )
@@ -240,6 +241,20 @@ def test_a_dataset_in_the_own_lake_is_not_asked_for(node: LakeNode, owners: Stat
             assert lake.uncommitted("mine") == 1
     finally:
         own.close()
+
+
+def test_a_dataset_of_which_no_node_tells_is_known_by_its_files(tmp_path: Path) -> None:
+    made = Lake.open(tmp_path / "lake")
+    made.create("d", organisation="other")
+    made.create("broken")
+    made.close()
+    (tmp_path / "lake" / "broken" / "_tailrace" / "dataset.json").write_text("?")
+    with remote_lake(StatedOwners(), tmp_path / "lake", timeout_s=0) as lake:
+        assert lake.knows("d")
+        assert (lake.organisation("d"), lake.names()) == ("other", ["d"])
+        assert not any(map(lake.knows, ("no-such", "../lake/d", "")))
+        with pytest.raises(DatasetUnavailable, match="'broken' cannot be read"):
+            lake.knows("broken")
 
 
 def test_a_query_over_another_nodes_lake_reads_files_and_hot_rows(

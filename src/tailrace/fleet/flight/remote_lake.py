@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol, TypeVar, Unpack
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 
@@ -22,12 +23,14 @@ from tailrace.fleet.flight.hot_parts import PartCache
 from tailrace.fleet.flight.operations import DatasetOperation, FilesOperation, perform
 from tailrace.fleet.flight.snapshots import RemoteSnapshots
 from tailrace.fleet.flight.tails import TailFeeds
-from tailrace.lake.catalog import Catalog, DatasetInfo, DatasetOptions, InfoChanges
+from tailrace.lake import sidecar
+from tailrace.lake.catalog import NAME, Catalog, DatasetInfo, DatasetOptions, InfoChanges
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.dataset_store import DatasetStore
 from tailrace.lake.maintenance import Deletion
 from tailrace.lake.shared_lake import DatasetElsewhere
 from tailrace.lake.snapshot import Check, RowFilter, Snapshot, no_check
+from tailrace.lake.state import unavailable_error
 
 CHANGE_TIMEOUT_S = 75.0  # of what changes datasets or files: a lake waits a minute for what is under way
 FILES_TIMEOUT_S = 3600.0  # of what rewrites files
@@ -154,9 +157,32 @@ class RemoteLake:
         return sorted([*(info.name for info in self.datasets()), *(each.info.name for each in self.unavailable())])
 
     def knows(self, name: str) -> bool:
-        """Return whether there is a dataset of this name, including those that cannot be opened."""
+        """Return whether there is a dataset of this name, including those that cannot be opened.
+
+        Where no lake node would have told of it, its files are asked. Raise DatasetUnavailable where they cannot be.
+        """
         own = self._own_for(name)
-        return own.knows(name) if own is not None else self._directory.get(name) is not None
+        if own is not None:
+            return own.knows(name)
+        return self._directory.get(name) is not None or (not self._is_told(name) and self._is_found(name))
+
+    def _is_told(self, name: str) -> bool:
+        """Return whether a lake node would have told of a dataset by now, were there one of this name."""
+        owner = self._owners.owner(name)
+        return owner is not None and self._directory.knows_all_of(owner, name)
+
+    def _is_found(self, name: str) -> bool:
+        """Add a dataset to those that are known, if it has files; return whether it does."""
+        if not NAME.fullmatch(name):
+            return False
+        try:
+            info = sidecar.load_info(self._catalog.storage(name))
+        except FileNotFoundError:
+            return False
+        except (OSError, msgspec.MsgspecError) as error:
+            raise unavailable_error(f"dataset {name!r} cannot be read", error) from error
+        self._directory.put(info, "")
+        return True
 
     def get(self, name: str) -> DatasetInfo:
         """Raise DatasetNotFound, DatasetUnavailable, OwnerUnavailable while the node that would have it is silent."""
@@ -172,8 +198,7 @@ class RemoteLake:
             return entry
         if entry is not None:
             raise DatasetUnavailable(entry.message)
-        owner = self._owners.owner(name)
-        if owner is None or not self._directory.knows_all_of(owner, name):
+        if not self._is_told(name):
             raise _no_owner(name)
         raise DatasetNotFound(f"dataset {name!r} not found")
 
