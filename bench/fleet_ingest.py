@@ -1,13 +1,15 @@
 """`python -m bench.fleet_ingest`: what a MB costs a fleet in CPU time, with 1, 2 and 4 ingest nodes.
 
-NDJSON bodies of 1 MB go to all ingest nodes evenly, over four connections in all, as fast as they are answered; one
-lake node, an S3 server and PostgreSQL are on the same machine. Needs PostgreSQL's programs.
+NDJSON bodies of 1 MB go to all ingest nodes evenly, over four connections to each, as fast as they are answered; one
+lake node, an S3 server and PostgreSQL are on the same machine. What a node takes without a load is told apart. Needs
+PostgreSQL's programs.
 """
 
 import argparse
 import statistics
 import sys
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,13 +33,15 @@ CONNECTIONS = 4
 ROUNDS = 3
 READY_S = 60.0
 LEASE_S = 10.0
+IDLE_S = 5.0
 
 
 class Cost(Struct, frozen=True):
     """What a load cost."""
 
     mb_per_s: float  # until all was answered
-    ingest_ms: float  # of CPU a MB, of all ingest nodes
+    ingest_ms: float  # of CPU a MB, of all ingest nodes, beyond what they take without a load
+    idle_ms: float  # of CPU a second, of one ingest node without a load
     lake_ms: float  # likewise of the lake node, until all was in its memory
 
 
@@ -62,20 +66,25 @@ def measure(count: int, megabytes: int, directory: Path) -> Cost:
             host, port = addresses[number]
             texts = [load.http_request("POST", path, f"{host}:{port}", headers, body) for body in bodies]
             chosen = [texts[each % BODIES] for each in range(number, number + requests)]
-            return load.run_once(addresses[number], chosen, connections=CONNECTIONS // count)
+            return load.run_once(addresses[number], chosen, connections=CONNECTIONS)
 
         with ThreadPoolExecutor(count) as senders:
             list(senders.map(send, range(count), [CONNECTIONS] * count))  # what is done once is done
             _wait_read(lake, generator.dataset)
+            idle_s = [cpu_s(node.pid) for node in nodes]
+            time.sleep(IDLE_S)
             began = [cpu_s(node.pid) for node in (lake, *nodes)]
             done = list(senders.map(send, range(count), [megabytes // count] * count))
         spent = [cpu_s(node.pid) for node in nodes]
         _wait_read(lake, generator.dataset)
         of_lake = cpu_s(lake.pid) - began[0]
     sent = sum(each.body_bytes for each in done) / 1e6
+    idle = (sum(began[1:]) - sum(idle_s)) / IDLE_S / count
+    took_s = max(each.elapsed_s for each in done)
     return Cost(
-        mb_per_s=sent / max(each.elapsed_s for each in done),
-        ingest_ms=(sum(spent) - sum(began[1:])) * 1e3 / sent,
+        mb_per_s=sent / took_s,
+        ingest_ms=(sum(spent) - sum(began[1:]) - idle * count * took_s) * 1e3 / sent,
+        idle_ms=idle * 1e3,
         lake_ms=of_lake * 1e3 / sent,
     )
 
@@ -99,7 +108,7 @@ def main() -> None:
                 with tempfile.TemporaryDirectory(prefix="tailrace-fleet-") as directory:
                     found.append(measure(count, options.megabytes, Path(directory)))
     table = Table()
-    for heading in ("ingest nodes", "MB/s", "CPU ms a MB, ingest", "to 1 node", "CPU ms a MB, lake"):
+    for heading in ("ingest nodes", "MB/s", "CPU ms a MB, ingest", "to 1 node", "idle, ms a s", "CPU ms a MB, lake"):
         table.add_column(heading, justify="right")
     one = statistics.median(each.ingest_ms for each in costs[NODES[0]])
     for count, found in costs.items():
@@ -109,6 +118,7 @@ def main() -> None:
             f"{statistics.median(each.mb_per_s for each in found):.1f}",
             f"{ingest_ms:.1f}",
             f"{ingest_ms / one:.2f}",
+            f"{statistics.median(each.idle_ms for each in found):.0f}",
             f"{statistics.median(each.lake_ms for each in found):.1f}",
         )
     console.print(table)
