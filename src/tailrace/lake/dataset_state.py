@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tailrace.events import Batch
 from tailrace.lake import sidecar
-from tailrace.lake.catalog import DatasetInfo
+from tailrace.lake.catalog import Catalog, DatasetInfo
 from tailrace.lake.fields import Fields
 from tailrace.lake.hot import HotPart
 from tailrace.lake.maintenance import TableMaintenance
@@ -182,6 +182,12 @@ def completed(view: FieldsView | None, table: DatasetTable) -> FieldsView:
     known = {column.name for column in view.columns}
     missing = tuple(column for column in found.columns if column.name not in known)
     return replace(view, columns=(*view.columns, *missing), rest_overflow=True) if missing else view
+
+
+def is_made(catalog: Catalog, name: str) -> bool:
+    """Return whether there is a dataset, and not one that is being made or removed. Raise OSError."""
+    is_there = catalog.storage(name).read_if_there(sidecar.INFO) is not None
+    return is_there and name in catalog.names(lambda name: False)
 
 
 def known_info(storage: TableStorage, name: str) -> DatasetInfo:

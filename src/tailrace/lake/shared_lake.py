@@ -8,9 +8,8 @@ from typing import TypeVar, Unpack
 
 from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
 from tailrace.events.declarations import DeclaredFields
-from tailrace.lake import sidecar
 from tailrace.lake.catalog import Catalog, DatasetInfo, DatasetOptions, InfoChanges
-from tailrace.lake.dataset_state import DatasetState
+from tailrace.lake.dataset_state import DatasetState, is_made
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S
 from tailrace.lake.lake import Lake
 from tailrace.lake.maintenance import Deletion
@@ -231,7 +230,7 @@ class SharedLake(Lake):
     def create(self, name: str, **options: Unpack[DatasetOptions]) -> DatasetInfo:
         """Create an empty dataset, which is this server's. Raise as `Lake.create` does, and DatasetElsewhere."""
         self._require(name)
-        if not self.knows(name) and self._is_made(name):
+        if not self.knows(name) and is_made(self.catalog, name):
             self.take([name])
         info = super().create(name, **options)
         with self._state.lock:
@@ -241,11 +240,6 @@ class SharedLake(Lake):
         # Had another server taken the datasets meanwhile, it would know nothing of this one.
         self._require(name)
         return info
-
-    def _is_made(self, name: str) -> bool:
-        """Return whether there is a dataset, which another server made while this one took those that there were."""
-        is_there = self.catalog.storage(name).read_if_there(sidecar.INFO) is not None
-        return is_there and name in self.catalog.names(lambda name: False)
 
     def drop(self, name: str) -> None:
         """Remove a dataset and all its events; raise as `Lake.drop` does, and DatasetElsewhere."""

@@ -37,3 +37,5 @@ def run_worker(settings: Settings) -> None:
             work(address, engine, tables, temporary / "dask")
         finally:
             engine.close()
+            if cache is not None:
+                cache.close()

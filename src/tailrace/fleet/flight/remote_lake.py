@@ -25,7 +25,7 @@ from tailrace.fleet.flight.snapshots import RemoteSnapshots
 from tailrace.fleet.flight.tails import TailFeeds
 from tailrace.lake import sidecar
 from tailrace.lake.catalog import NAME, Catalog, DatasetInfo, DatasetOptions, InfoChanges
-from tailrace.lake.dataset_state import UnavailableDataset
+from tailrace.lake.dataset_state import UnavailableDataset, is_made
 from tailrace.lake.dataset_store import DatasetStore
 from tailrace.lake.maintenance import Deletion
 from tailrace.lake.shared_lake import DatasetElsewhere
@@ -173,11 +173,11 @@ class RemoteLake:
 
     def _is_found(self, name: str) -> bool:
         """Add a dataset to those that are known, if it has files; return whether it does."""
-        if not NAME.fullmatch(name):
-            return False
         try:
+            if not NAME.fullmatch(name) or not is_made(self._catalog, name):
+                return False
             info = sidecar.load_info(self._catalog.storage(name))
-        except FileNotFoundError:
+        except FileNotFoundError:  # it was removed meanwhile
             return False
         except (OSError, msgspec.MsgspecError) as error:
             raise unavailable_error(f"dataset {name!r} cannot be read", error) from error
