@@ -1,15 +1,17 @@
 """Lakes that share tables and logs: each event once, whoever has a dataset, and for however long two believe so."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from support.events import FIRST_TIME_NS
 from support.object_stores import hurried
-from support.shared_lakes import SharedStores, shared_stores, values
+from support.shared_lakes import BY_HAND, SharedStores, shared_stores, values
 from support.waiting import wait_until
 
 from tailrace.events import DatasetExists, DatasetNotFound
@@ -75,6 +77,18 @@ def test_what_is_given_without_a_commit_is_read_again_by_the_next(stores: Shared
     lake.give(["d"], commit=False)
     snapshot = stores.lake("d").snapshot("d")
     assert (len(snapshot.files), len(snapshot.hot)) == (0, 1)
+
+
+def test_what_was_behind_a_table_is_in_it_long_before_what_is_new(stores: SharedStores) -> None:
+    stores.append("w1", 1)
+    lake = stores.lake("d", settings=replace(BY_HAND, commit_age_s=20.0))
+    assert values(lake) == [1]
+    stores.append("w2", 2)
+    assert values(lake) == [1, 2]
+    began_s = time.monotonic()
+    wait_until(lambda: lake.snapshot("d").files, timeout_s=30.0)
+    assert time.monotonic() - began_s < 18.0
+    assert values(lake) == [1, 2]
 
 
 def test_what_is_given_while_it_is_opened_is_read_no_further(

@@ -23,6 +23,7 @@ from tailrace.storage.faults import reason_of
 
 COMMIT_CHECK_S = 0.5
 COMMIT_RETRY_S = 5.0
+LATE_AGE = 0.1  # of `commit_age_s`: so that one who dies again and again leaves less and less to read, not more
 RELEASE_BYTES = 8 * 1024 * 1024  # of committed NDJSON, from which on it is worth to give memory back
 
 logger = logging.getLogger(__name__)
@@ -82,13 +83,18 @@ class CommitThread:
         due = [
             dataset
             for dataset in ready
-            if dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= settings.commit_age_s
+            if dataset.hot_bytes >= settings.commit_bytes or now - dataset.hot[0].since_s >= self._age_s(dataset)
         ]
         if due or not ready:
             return due
         largest = max(ready, key=lambda dataset: dataset.hot_bytes)
         is_too_much = settings.needs_relief(self._state.committable_hot_bytes(), largest.hot_bytes)
         return [largest] if is_too_much else []
+
+    def _age_s(self, dataset: DatasetState) -> float:
+        """Return for how long rows of a dataset wait for more."""
+        is_late = not covers(dataset.committed, dataset.late)
+        return self._settings.commit_age_s * (LATE_AGE if is_late else 1)
 
     def commit(self, dataset: DatasetState) -> None:
         """Put the hot rows of a dataset into its table. A failure is logged and counted.

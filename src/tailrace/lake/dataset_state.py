@@ -94,6 +94,7 @@ class DatasetState:
         self.commit_failure = ""
         self.demanded = False  # by a query, which waits for what was accepted
         self.is_behind = False  # while what the logs have behind its table is read
+        self.late: Positions = {}  # up to which it was read so; that is committed soon
         self.dropped = False  # or closed here: the lake has this state no more
         self.commit_lock = threading.Lock()
         self.maintenance = maintenance(self)

@@ -202,6 +202,7 @@ class DatasetOpener:
             with state.lock:
                 for dataset in opened.values():
                     dataset.is_behind = False
+                    dataset.late = dict(dataset.accepted)
                 state.progress.notify_all()
 
         while True:
