@@ -2,10 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support import http
+from support.waiting import stay_within_a_day
 
 if TYPE_CHECKING:
     from conftest import Server
+
+
+@pytest.fixture(autouse=True)
+def _day() -> None:
+    stay_within_a_day()
 
 
 def ask(server: "Server", token: str, path: str, body: Any = None) -> Any:

@@ -86,7 +86,7 @@ def test_what_was_behind_a_table_is_in_it_long_before_what_is_new(stores: Shared
     stores.append("w2", 2)
     assert values(lake) == [1, 2]
     began_s = time.monotonic()
-    wait_until(lambda: lake.snapshot("d").files, timeout_s=30.0)
+    wait_until(lambda: bool(lake.snapshot("d").files), timeout_s=30.0)
     assert time.monotonic() - began_s < 18.0
     assert values(lake) == [1, 2]
 
