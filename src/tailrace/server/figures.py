@@ -2,65 +2,97 @@
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tailrace.lake import Catalog
+from tailrace.lake import Catalog, Lake
+from tailrace.log import Damage
 from tailrace.query import Engine
 from tailrace.server.metrics import CacheFigures, Gauges, Metrics, exposition
 from tailrace.server.parts import Server
 from tailrace.server.readiness import health
 from tailrace.server.workers.frames import Figures
 
+if TYPE_CHECKING:
+    from tailrace.server.fleet.parts import NodeServer
+
+
+class MonitorCounts(Protocol):
+    """What monitors did since the start, by result."""
+
+    @property
+    def runs(self) -> Mapping[str, int]:
+        """Return the runs."""
+
+    @property
+    def notifications(self) -> Mapping[str, int]:
+        """Return the notifications."""
+
 
 async def server_figures(server: Server, stopping: asyncio.Event) -> bytes:
     """Return what is counted and measured, by all processes together, as Prometheus reads it."""
     is_ready = not (await health(server, stopping)).reason
-    if server.workers is None:
-        return exposition(server.metrics, _gauges(server, [], is_ready))
-    figures = await server.workers.figures()
-    total = Metrics()
-    total.add(server.metrics)
-    server.workers.add_metrics(total)
-    return exposition(total, _gauges(server, figures, is_ready))
+    stores, workers = server.stores, server.workers
+    damage = [*stores.log.damage, *(each for left in stores.worker_logs.values() for each in left.damage)]
+    metrics, figures = server.metrics, list[Figures]()
+    if workers is not None:
+        figures = await workers.figures()
+        metrics = Metrics()
+        metrics.add(server.metrics)
+        workers.add_metrics(metrics)
+        damage += workers.damage
+    lake, runner = stores.own_lake, server.runner
+    return exposition(metrics, gauges(server, lake, runner, damage, is_ready=is_ready, workers=figures))
 
 
-def _gauges(server: Server, figures: Sequence[Figures], is_ready: bool) -> Gauges:
-    stores, hold, engine, runner = server.stores, server.hold, server.queries.engine, server.runner
-    log, lake, limiter = stores.log, stores.own_lake, server.queries.query_limiter
-    damage = [*log.damage, *(each for left in stores.worker_logs.values() for each in left.damage)]
-    if server.workers is not None:
-        damage += server.workers.damage
-    lag = lake.lag()
+def gauges(
+    server: "Server | NodeServer",
+    lake: Lake | None,
+    monitors: MonitorCounts,
+    damage: Sequence[Damage],
+    *,
+    is_ready: bool,
+    workers: Sequence[Figures] = (),
+) -> Gauges:
+    """Return what is measured of a server, with its own lake, where it has one, and the damage of the logs it reads."""
+    stores, hold, engine, limiter = server.stores, server.hold, server.queries.engine, server.queries.query_limiter
     return Gauges(
         is_ready=is_ready,
         free_disk_bytes=shutil.disk_usage(stores.data).free,
-        uncommitted_events=lag.events,
-        uncommitted_age_s=lag.age_s,
         running_queries=limiter.running,
         waiting_queries=limiter.waiting,
-        log_bytes=log.size_bytes + sum(each.log_bytes for each in figures),
+        log_bytes=stores.log.size_bytes + sum(each.log_bytes for each in workers),
         log_damage=len(damage),
         log_missing_positions=sum(gap.missing_positions for gap in damage),
-        unavailable_datasets=len(lake.unavailable()),
-        backlog_bytes=lake.backlog_bytes,
-        uncommitted_bytes=lake.uncommitted_bytes,
-        held_answers=hold.waiting + sum(each.held_answers for each in figures),
-        answers_held=hold.held + sum(each.answers_held for each in figures),
-        answers_held_s=hold.held_s + sum(each.answers_held_s for each in figures),
-        commits=lake.commits,
-        commit_failures=lake.commit_failures,
-        shred_failures=lake.shred_failures,
-        set_aside=lake.set_aside,
-        damaged_files=lake.damaged_files(),
-        maintenance=lake.maintenance,
-        caches=cache_figures(engine, lake.catalog),
-        monitor_runs=runner.runs,
-        notifications=runner.notifications,
+        held_answers=hold.waiting + sum(each.held_answers for each in workers),
+        answers_held=hold.held + sum(each.answers_held for each in workers),
+        answers_held_s=hold.held_s + sum(each.answers_held_s for each in workers),
+        caches=_cache_figures(engine, stores.catalog),
+        monitor_runs=monitors.runs,
+        notifications=monitors.notifications,
         connections=server.streams.connections(),
+        **(_of_lake(lake) if lake is not None else {}),
     )
 
 
-def cache_figures(engine: Engine, catalog: Catalog) -> dict[str, CacheFigures]:
+def _of_lake(lake: Lake) -> dict[str, Any]:
+    lag = lake.lag()
+    return {
+        "uncommitted_events": lag.events,
+        "uncommitted_age_s": lag.age_s,
+        "unavailable_datasets": len(lake.unavailable()),
+        "backlog_bytes": lake.backlog_bytes,
+        "uncommitted_bytes": lake.uncommitted_bytes,
+        "commits": lake.commits,
+        "commit_failures": lake.commit_failures,
+        "shred_failures": lake.shred_failures,
+        "set_aside": lake.set_aside,
+        "damaged_files": lake.damaged_files(),
+        "maintenance": lake.maintenance,
+    }
+
+
+def _cache_figures(engine: Engine, catalog: Catalog) -> dict[str, CacheFigures]:
     """Return what the caches of queries have, by their names in metrics."""
     return {
         name: CacheFigures(cache.bytes, cache.hits, cache.misses)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -96,34 +96,36 @@ class CacheFigures(Struct, frozen=True):
     misses: int
 
 
-class Gauges(Struct, frozen=True):
-    """What is measured when asked for."""
+class Gauges(Struct, frozen=True, kw_only=True):
+    """What is measured when asked for; where there is no lake, nothing of it."""
 
     is_ready: bool
     log_bytes: int  # of all segment files
     log_damage: int  # stretches of the log, or of its positions, that hold nothing sound
     log_missing_positions: int  # batches whose segment is not there
     free_disk_bytes: int  # for the server, on the disk of the data directory
-    uncommitted_events: int
-    uncommitted_age_s: float  # of the oldest of them
     running_queries: int
     waiting_queries: int
-    unavailable_datasets: int  # that cannot be opened
-    backlog_bytes: int  # of accepted events that are not shredded yet
-    uncommitted_bytes: int  # of those, and of the rows that are not in their tables yet
     held_answers: int  # that wait now
     answers_held: int  # since the start
     answers_held_s: float  # together
-    commits: int  # since the start, as those that follow
-    commit_failures: int
-    shred_failures: int  # shreddings whose events were stored whole in `_rest`
-    set_aside: int  # files of tables' logs
-    damaged_files: int  # of tables
-    maintenance: MaintenanceCounters
     caches: Mapping[str, CacheFigures]  # of queries, by name
     monitor_runs: Mapping[str, int]  # by result
     notifications: Mapping[str, int]  # by result
     connections: Mapping[tuple[str, str], int]  # of the doors for streams, by door and transport
+
+    # Of the lake
+    uncommitted_events: int = 0
+    uncommitted_age_s: float = 0.0  # of the oldest of them
+    unavailable_datasets: int = 0  # that cannot be opened
+    backlog_bytes: int = 0  # of accepted events that are not shredded yet
+    uncommitted_bytes: int = 0  # of those, and of the rows that are not in their tables yet
+    commits: int = 0  # since the start, as those that follow
+    commit_failures: int = 0
+    shred_failures: int = 0  # shreddings whose events were stored whole in `_rest`
+    set_aside: int = 0  # files of tables' logs
+    damaged_files: int = 0  # of tables
+    maintenance: MaintenanceCounters = field(default_factory=MaintenanceCounters)
 
 
 class Latency:

@@ -1,17 +1,14 @@
 """Whether a node is ready for what its role is, and what it measures."""
 
 import asyncio
-import shutil
 
 from tailrace.api.services import ServerHealth
 from tailrace.fleet.nodes import NodeRole
 from tailrace.lake import SharedLake
-from tailrace.lake.health import Lag
-from tailrace.lake.maintenance_counters import MaintenanceCounters
 from tailrace.query import Engine
-from tailrace.server.figures import cache_figures
+from tailrace.server.figures import gauges
 from tailrace.server.fleet.parts import NodeServer
-from tailrace.server.metrics import Gauges, exposition
+from tailrace.server.metrics import exposition
 from tailrace.server.readiness import FAULTS_LISTED, disk_fault, summary
 
 
@@ -52,38 +49,6 @@ def _fault(node: NodeServer, own_lake: SharedLake | None, engine: Engine | None)
 async def node_figures(node: NodeServer, stopping: asyncio.Event) -> bytes:
     """Return what a node counts and measures, as Prometheus reads it."""
     is_ready = not (await node_health(node, stopping)).reason
-    return exposition(node.metrics, _gauges(node, is_ready))
-
-
-def _gauges(node: NodeServer, is_ready: bool) -> Gauges:
-    stores, hold, engine, limiter = node.stores, node.hold, node.queries.engine, node.queries.query_limiter
-    lake, log = _own_lake(node), stores.log
-    lag = lake.lag() if lake is not None else Lag(0, 0.0)
-    damage = [*log.damage, *(lake.log_damage if lake is not None else ())]
-    return Gauges(
-        is_ready=is_ready,
-        free_disk_bytes=shutil.disk_usage(stores.data).free,
-        uncommitted_events=lag.events,
-        uncommitted_age_s=lag.age_s,
-        running_queries=limiter.running,
-        waiting_queries=limiter.waiting,
-        log_bytes=log.size_bytes,
-        log_damage=len(damage),
-        log_missing_positions=sum(gap.missing_positions for gap in damage),
-        unavailable_datasets=len(lake.unavailable()) if lake is not None else 0,
-        backlog_bytes=lake.backlog_bytes if lake is not None else 0,
-        uncommitted_bytes=lake.uncommitted_bytes if lake is not None else 0,
-        held_answers=hold.waiting,
-        answers_held=hold.held,
-        answers_held_s=hold.held_s,
-        commits=lake.commits if lake is not None else 0,
-        commit_failures=lake.commit_failures if lake is not None else 0,
-        shred_failures=lake.shred_failures if lake is not None else 0,
-        set_aside=lake.set_aside if lake is not None else 0,
-        damaged_files=lake.damaged_files() if lake is not None else 0,
-        maintenance=lake.maintenance if lake is not None else MaintenanceCounters(),
-        caches=cache_figures(engine, stores.catalog),
-        monitor_runs=node.leadership.runs,
-        notifications=node.leadership.notifications,
-        connections=node.streams.connections(),
-    )
+    lake = _own_lake(node)
+    damage = [*node.stores.log.damage, *(lake.log_damage if lake is not None else ())]
+    return exposition(node.metrics, gauges(node, lake, node.leadership, damage, is_ready=is_ready))
