@@ -135,6 +135,24 @@ def test_what_a_node_that_is_not_complete_does_not_have_may_be_there(
         lake.get("d")
 
 
+def test_what_was_dropped_without_a_word_is_forgotten_once_another_node_would_have_it(tmp_path: Path) -> None:
+    former, latter = LakeNode(tmp_path / "lake", "lake-1"), LakeNode(tmp_path / "other", "lake-2")
+    owners = StatedOwners(former.peer)
+    try:
+        with remote_lake(owners, tmp_path / "lake") as lake:
+            lake.create("dropped")
+            lake.create("moved")
+            former.server.close()
+            owners.all = [latter.peer]
+            former.lake.drop("dropped")
+
+            wait_until(lambda: lake.names() == ["moved"])
+            assert (lake.knows("dropped"), lake.knows("moved")) == (False, True)
+    finally:
+        latter.close()
+        former.lake.close()
+
+
 def test_a_dataset_that_cannot_be_opened_is_known_as_such(node: LakeNode, lake: RemoteLake, tmp_path: Path) -> None:
     broken = LakeNode(_with_broken_dataset(tmp_path / "other"), "lake-2")
     try:

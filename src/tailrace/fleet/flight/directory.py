@@ -35,18 +35,31 @@ class _Followed:
         self.heard_s = -FRESH_S  # monotonic seconds when a question was sent that it answered
         self.pressure = LakePressure()
         self.shards: frozenset[int] | None = frozenset()  # of which it knows all datasets; None: of all
+        self.told: set[str] = set()  # datasets that it has, or that are known to be there
+        self.is_checked = True  # whether all others of its shards are gone
         self.stop = threading.Event()
+
+    def knows_all_of(self, name: str) -> bool:
+        """Return whether it would have told of a dataset of this name."""
+        return self.shards is None or shard_of(name) in self.shards
 
 
 class Directory:
     """The datasets of other lake nodes by name. Thread-safe; nothing of it blocks, but `close`.
 
-    `connect(peer)` gives the connection to a lake node, `peers()` all of them.
+    `connect(peer)` gives the connection to a lake node, `peers()` all of them; `is_there(name)` says whether a dataset
+    has files, and may raise OSError.
     """
 
-    def __init__(self, connect: Callable[[Peer], PeerConnection], peers: Callable[[], Sequence[Peer]]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[Peer], PeerConnection],
+        peers: Callable[[], Sequence[Peer]],
+        is_there: Callable[[str], bool],
+    ) -> None:
         self._connect = connect
         self._peers = peers
+        self._is_there = is_there
         self._id = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._entries: dict[str, tuple[Entry, str]] = {}  # with the name of the node that it is of
@@ -96,9 +109,7 @@ class Directory:
     def knows_all_of(self, peer: Peer, name: str) -> bool:
         """Return whether a lake node would have told of a dataset by now, were there one of this name."""
         followed = self._followed.get(peer)
-        if followed is None or not self.is_fresh(peer):
-            return False
-        return followed.shards is None or shard_of(name) in followed.shards
+        return followed is not None and self.is_fresh(peer) and followed.knows_all_of(name)
 
     def pressures(self) -> list[LakePressure]:
         """Return what the lake nodes that are heard have in memory."""
@@ -131,6 +142,10 @@ class Directory:
                     asked, Changes, timeout_s=WAIT_S + ANSWER_S, check=lambda: _check(followed)
                 )
                 self._apply(followed, changes)
+                followed.heard_s = sent_s
+                with self._heard:
+                    self._heard.notify_all()
+                self._check_untold(followed)
             except _StoppedError:
                 return
             except Exception as error:
@@ -141,9 +156,6 @@ class Directory:
                 followed.stop.wait(RETRY_S)
                 continue
             is_failing = False
-            followed.heard_s = sent_s
-            with self._heard:
-                self._heard.notify_all()
 
     def _apply(self, followed: _Followed, changes: Changes) -> None:
         node = followed.peer.node
@@ -160,8 +172,39 @@ class Directory:
                 known, _ = self._entries.get(name, (None, ""))
                 if known is not None and info_of(known).created_ns == created_ns:
                     del self._entries[name]
+        if followed.process != changes.process:
+            followed.told.clear()
+        followed.is_checked &= (followed.process, followed.revision) == (changes.process, changes.revision)
         followed.process, followed.revision = changes.process, changes.revision
         followed.pressure, followed.shards = changes.pressure, changes.shards
+        followed.told |= {*(info_of(entry).name for entry in entries), *changes.opening}
+        followed.told = {name for name in followed.told - changes.dropped.keys() if followed.knows_all_of(name)}
+
+    def _check_untold(self, followed: _Followed) -> None:
+        """Forget datasets of which a lake node does not tell that would, and that have no files.
+
+        They were dropped while this node could not be told, by one that is not asked any more.
+        """
+        if followed.is_checked:
+            return
+        with self._lock:
+            untold = {
+                name: known
+                for name, known in self._entries.items()
+                if name not in followed.told and followed.knows_all_of(name)
+            }
+        try:
+            for name, known in untold.items():
+                if self._is_there(name):
+                    followed.told.add(name)
+                    continue
+                with self._lock:
+                    if self._entries.get(name) is known:
+                        del self._entries[name]
+        except OSError as error:
+            logger.debug("whether datasets are there is asked again: %s", error)
+            return
+        followed.is_checked = True
 
 
 def _is_older(entry: Entry, known: Entry) -> bool:

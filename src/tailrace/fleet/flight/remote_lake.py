@@ -92,7 +92,7 @@ class RemoteLake:
         self._ownerless = ownerless
         self._lock = threading.Lock()
         self._connections: dict[Peer, PeerConnection] = {}
-        self._directory = Directory(self._connection, owners.peers)
+        self._directory = Directory(self._connection, owners.peers, lambda name: is_made(catalog, name))
         self._snapshots = RemoteSnapshots(catalog, self.cache)
         self._catalog = catalog
 
