@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -87,6 +88,7 @@ class Server:
         self.banner: list[str] = []
         self.process: subprocess.Popen[str] | Forked | None = None
         self.errors = data.with_name(data.name + ".stderr")
+        self.verify: ssl.SSLContext | bool = True  # by which a client trusts its certificate
         self._client: httpx.Client | None = None
 
     def launch_arguments(self) -> list[str]:
@@ -135,7 +137,11 @@ class Server:
         given = self.env.get("TAILRACE_ROOT_TOKEN")
         self.token = given or (self.data / "owner-token").read_text().strip()
         self._client = httpx.Client(
-            base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60, trust_env=False
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=60,
+            trust_env=False,
+            verify=self.verify,
         )
         return self
 

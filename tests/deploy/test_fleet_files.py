@@ -81,9 +81,9 @@ def test_the_chart_has_the_version_of_the_package() -> None:
 
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
-@pytest.mark.parametrize("workers", [0, 2])
-def test_the_chart_is_rendered_without_a_complaint(workers: int) -> None:
-    chosen = [str(CHART), "--set", f"workers.replicas={workers}"]
+@pytest.mark.parametrize(("workers", "tls"), [(0, ""), (2, ""), (0, "certificates")])
+def test_the_chart_is_rendered_without_a_complaint(workers: int, tls: str) -> None:
+    chosen = [str(CHART), "--set", f"workers.replicas={workers},tlsSecretName={tls}"]
     subprocess.run(["helm", "lint", "--strict", *chosen], check=True, capture_output=True)
     rendered = subprocess.run(["helm", "template", "r", *chosen], check=True, capture_output=True, text=True).stdout
     documents = [document for document in yaml.safe_load_all(rendered) if document]
@@ -95,6 +95,10 @@ def test_the_chart_is_rendered_without_a_complaint(workers: int) -> None:
             continue
         (container,) = each["spec"]["template"]["spec"]["containers"]
         environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
-        del environment["TAILRACE_NODE_URL"]  # which has the pod's name in it
+        url = environment.pop("TAILRACE_NODE_URL")  # which has the pod's name in it
+        assert url.startswith("https://" if tls else "http://")
+        assert bool(settings_of(environment).fleet.fleet_tls_ca) == bool(settings_of(environment).tls.key) == bool(tls)
+        mounted = {volume["mountPath"] for volume in container["volumeMounts"]}
+        assert {"/etc/tailrace/tls"} <= mounted or not tls
         assert bool(settings_of(environment).spread.dask) == bool(workers)
         assert settings_of(environment).fleet.role == each["metadata"]["name"].removeprefix("r-")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import ssl
@@ -16,7 +15,7 @@ import httpx
 import pytest
 from support.commands import tailrace
 from support.ports import free_port
-from support.tls import needs_openssl, self_signed
+from support.tls import needs_openssl, replace_files, self_signed, shown_at
 from support.waiting import wait_until
 
 from tailrace.config import ConfigError
@@ -36,35 +35,20 @@ def files_of(directory: Path, name: str) -> tuple[Path, Path]:
     return self_signed(directory, name)
 
 
-def replace(certificate: Path, key: Path, new: tuple[Path, Path]) -> None:
-    """Put other files in the place of these, as tools that renew certificates do."""
-    os.replace(shutil.copy(new[1], key.with_suffix(".new")), key)
-    os.replace(shutil.copy(new[0], certificate.with_suffix(".new")), certificate)
-
-
-def names_at(port: int) -> set[str]:
-    """Return the names in the certificate that a port shows."""
-    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=30)
-    text = subprocess.run(
-        ["openssl", "x509", "-noout", "-ext", "subjectAltName"], input=pem, capture_output=True, text=True, check=True
-    ).stdout
-    return {part.strip().removeprefix("DNS:") for part in text.splitlines()[-1].split(",")}
-
-
 def test_a_certificate_is_read_again_once_its_files_change(tmp_path: Path) -> None:
     certificate, key = files_of(tmp_path / "a", OLD)
     files = CertificateFiles(TlsSettings(str(certificate), str(key)), tmp_path / "copies")
 
     first = files.open()
     assert files.changed() is None
-    replace(certificate, key, files_of(tmp_path / "b", NEW))
+    replace_files(certificate, key, files_of(tmp_path / "b", NEW))
     second = files.changed()
 
     assert second is not None
     assert (first.names, second.names) == ((OLD,), (NEW,))
     assert first.certificate.stat().st_mode & 0o077 == second.key.stat().st_mode & 0o077 == 0
     assert files.changed(is_asked=True) is None  # as it is the same
-    replace(certificate, key, files_of(tmp_path / "c", OLD))
+    replace_files(certificate, key, files_of(tmp_path / "c", OLD))
     third = files.changed()
     assert third is not None
     assert [each.key.exists() for each in (first, second, third)] == [False, True, True]
@@ -156,9 +140,9 @@ def trusting(certificate: Path) -> ssl.SSLContext:
 def renew(server: "Server", directory: Path) -> Path:
     """Replace the certificate, tell the server, and return the new one."""
     certificate, key = directory / "a" / "certificate.pem", directory / "a" / "key.pem"
-    replace(certificate, key, files_of(directory / "b", NEW))
+    replace_files(certificate, key, files_of(directory / "b", NEW))
     os.kill(server.pid, signal.SIGHUP)
-    wait_until(lambda: names_at(port_of(server)) == {NEW})
+    wait_until(lambda: shown_at(port_of(server)) == {NEW})
     return certificate
 
 
@@ -209,9 +193,9 @@ def test_no_request_fails_while_the_certificate_is_renewed(over_tls: "Server", t
             sending = [asyncio.create_task(send(client, stop)) for _ in range(8)]
             for _ in range(3):
                 await asyncio.sleep(0.3)
-                replace(certificate, tmp_path / "a" / "key.pem", (new, tmp_path / "b" / "key.pem"))
+                replace_files(certificate, tmp_path / "a" / "key.pem", (new, tmp_path / "b" / "key.pem"))
                 os.kill(over_tls.pid, signal.SIGHUP)
-                await asyncio.to_thread(wait_until, lambda: names_at(port_of(over_tls)) == {NEW})
+                await asyncio.to_thread(wait_until, lambda: shown_at(port_of(over_tls)) == {NEW})
             stop.set()
             await asyncio.gather(*sending)
             assert (await slow).json()["ingested"] == 2
@@ -232,7 +216,7 @@ def test_a_certificate_that_cannot_be_used_leaves_the_one_before(over_tls: "Serv
 
     wait_until(lambda: "what cannot be used stays as it was" in over_tls.errors.read_text())
 
-    assert names_at(port_of(over_tls)) == {OLD}
+    assert shown_at(port_of(over_tls)) == {OLD}
 
 
 @pytest.mark.slow
@@ -289,10 +273,10 @@ def test_otlp_over_grpc_has_the_certificate_too(make_server: "MakeServer", tmp_p
     server = make_server(f"--tls-certificate={certificate}", f"--tls-key={key}", f"--otlp-grpc-port={port}")
     server.launch_unready()
 
-    assert names_at(port) == {OLD}
+    assert shown_at(port) == {OLD}
     renew(server, tmp_path)
 
-    wait_until(lambda: names_at(port) == {NEW})
+    wait_until(lambda: shown_at(port) == {NEW})
     channel = grpc.secure_channel(
         f"127.0.0.1:{port}",
         grpc.ssl_channel_credentials((tmp_path / "b" / "certificate.pem").read_bytes()),
@@ -309,12 +293,12 @@ def test_doors_for_tls_renew_their_certificate(make_server: "MakeServer", tmp_pa
     files = [f"--stream-tls-certificate={certificate}", f"--stream-tls-key={key}"]
     server = make_server(*files, f"--gelf-tls-port={port}").start()
 
-    assert names_at(port) == {OLD}
-    replace(certificate, key, files_of(tmp_path / "b", NEW))
+    assert shown_at(port) == {OLD}
+    replace_files(certificate, key, files_of(tmp_path / "b", NEW))
     os.kill(server.pid, signal.SIGHUP)
 
-    wait_until(lambda: names_at(port) == {NEW})
+    wait_until(lambda: shown_at(port) == {NEW})
     key.write_text("nothing of the sort")
     os.kill(server.pid, signal.SIGHUP)
     wait_until(lambda: "what cannot be used stays as it was" in server.errors.read_text())
-    assert names_at(port) == {NEW}
+    assert shown_at(port) == {NEW}

@@ -1,5 +1,6 @@
 """A fleet of real server processes on one S3 server and one database, for tests."""
 
+import ssl
 from typing import TYPE_CHECKING
 
 from support.s3 import S3Server
@@ -15,8 +16,16 @@ SECRET = "the-secret-of-the-fleet-of-a-test"
 class ServerFleet:
     """Nodes by name, each a process; any may be stopped, killed and started again."""
 
-    def __init__(self, make_server: "MakeServer", s3: S3Server, database_url: str, *options: str) -> None:
+    def __init__(
+        self,
+        make_server: "MakeServer",
+        s3: S3Server,
+        database_url: str,
+        *options: str,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         self._make_server = make_server
+        self._verify = verify
         storage = s3.url()
         self._options = (
             f"--storage={storage}/tables",
@@ -43,4 +52,6 @@ class ServerFleet:
     def node(self, role: str, number: int, *options: str) -> "Server":
         """Return a node that is not started yet."""
         env = {"TAILRACE_ROOT_TOKEN": ROOT_TOKEN}
-        return self._make_server(f"--role={role}", f"--node={role}-{number}", *self._options, *options, env=env)
+        node = self._make_server(f"--role={role}", f"--node={role}-{number}", *self._options, *options, env=env)
+        node.verify = self._verify
+        return node

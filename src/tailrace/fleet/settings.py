@@ -63,3 +63,21 @@ class FleetSettings(WithSecrets, frozen=True):
             extra={"secret": "16 or more printable ASCII characters without spaces"},
         ),
     ] = ""
+    fleet_tls_certificate: Annotated[
+        str,
+        Meta(
+            description="PEM file of the node's certificate, with those of its issuers, for Arrow Flight between "
+            "nodes: they speak TLS then, each shows its certificate, and those of a fleet need it all. It is read "
+            "again when it changes."
+        ),
+    ] = ""
+    fleet_tls_key: Annotated[
+        str, Meta(description="PEM file of the certificate's key; if empty, it is in the file of the certificate.")
+    ] = ""
+    fleet_tls_ca: Annotated[
+        str,
+        Meta(
+            description="PEM file of the issuers of the certificates of all nodes. Beside those that the system "
+            "trusts, they may have issued `tls_certificate` of a node to which others forward requests."
+        ),
+    ] = ""

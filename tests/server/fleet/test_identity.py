@@ -42,6 +42,13 @@ def test_a_node_without_what_all_share_does_not_start(name: str) -> None:
         check_settings(settings_of(storage="/somewhere"))
 
 
+@pytest.mark.parametrize("named", ["fleet_tls_certificate", "fleet_tls_key", "fleet_tls_ca"])
+def test_a_node_that_speaks_tls_to_others_has_a_certificate_and_knows_the_issuers(named: str) -> None:
+    check_settings(settings_of(fleet_tls_certificate="node.pem", fleet_tls_ca="ca.pem"))
+    with pytest.raises(SystemExit, match=r"fleet_tls_certificate and fleet_tls_ca: .* both"):
+        check_settings(settings_of(**{named: "a.pem"}))
+
+
 def test_a_node_is_one_process() -> None:
     with pytest.raises(SystemExit, match="start more nodes"):
         check_settings(settings_of(workers=2))

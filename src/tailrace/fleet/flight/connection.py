@@ -55,7 +55,14 @@ class PeerConnection:
     """
 
     def __init__(self, peer: Peer, credentials: Credentials) -> None:
+        """Raise PeerRefused where only one of the two speaks TLS."""
         self.peer = peer
+        if peer.url.partition("://")[0] != credentials.scheme:
+            own, its = ("does not", "does") if credentials.certificates is None else ("does", "does not")
+            raise PeerRefused(
+                self._text(f"it {its} speak TLS to other nodes, and this one {own} (setting fleet_tls_certificate)"),
+                retry_after_s=RETRY_AFTER_S,
+            )
         self._secret = credentials.secret
         self._client = flight.FlightClient(peer.url, generic_options=_OPTIONS, **credentials.client_options())
         self._calls = threading.BoundedSemaphore(CALLS)

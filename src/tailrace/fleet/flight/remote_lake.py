@@ -109,6 +109,12 @@ class RemoteLake:
                 connection.close()
             self._connections.clear()
 
+    def renew(self, credentials: Credentials) -> None:
+        """Use other credentials for the connections from now on; those that are open go on until their calls end."""
+        with self._lock:
+            self._credentials = credentials
+            self._connections = {}
+
     def _connection(self, peer: Peer) -> PeerConnection:
         with self._lock:
             if peer not in self._connections:

@@ -3,6 +3,7 @@
 import itertools
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -31,6 +32,7 @@ from tailrace.lake.snapshot import HotTable
 PRUNE_S = 5.0
 VERSIONS_KEPT = 10_000  # datasets whose files and fields are
 FAILED = "the node that holds the dataset failed; its log says why"
+REOPEN_S = 0.02  # between two trials to have the port again
 CLOSE_S = 10.0  # that a call under way may take, once the server closes
 
 logger = logging.getLogger(__name__)
@@ -97,8 +99,11 @@ class LakeServer:
         self._files = Versions()
         self._fields = Versions()
         self._closing = threading.Event()
+        self._host = host
+        self._renewing = threading.Lock()  # while the Flight server changes
+        self._stopping: list[threading.Thread] = []
         try:
-            self._flight = _Flight(self, f"{credentials.scheme}://{_bracketed(host)}:{port}", credentials)
+            self._flight = self._served(port, credentials)
         except (pa.ArrowException, flight.FlightError) as error:
             raise OSError(f"the lake cannot be served on {host}:{port}: {error}") from error
         self.port: int = self._flight.port
@@ -111,12 +116,43 @@ class LakeServer:
         self.changes.close()
         self.feeds.close()
         self._deletions.close()
-        stopping = threading.Thread(target=self._flight.shutdown, name="tailrace-flight-stop", daemon=True)
-        stopping.start()
-        stopping.join(CLOSE_S)
-        if stopping.is_alive():
+        with self._renewing:
+            self._stop(self._flight)
+        end_s = time.monotonic() + CLOSE_S
+        for stopping in self._stopping:
+            stopping.join(max(end_s - time.monotonic(), 0))
+        if any(stopping.is_alive() for stopping in self._stopping):
             logger.warning("a node that is sent hot rows does not read them; its call ends when its time is up")
         self._pruning.join()
+
+    def renew(self, credentials: Credentials) -> None:
+        """Use other credentials, of the same scheme and secret, for the connections from now on.
+
+        Flight has a certificate for as long as it serves, so another server takes over the port: for a moment no
+        connection is taken. Calls under way are answered, and sessions go on.
+        """
+        with self._renewing:
+            is_told = False
+            self._stop(self._flight)
+            while not self._closing.is_set():
+                try:
+                    self._flight = self._served(self.port, credentials)
+                    return
+                except (pa.ArrowException, flight.FlightError) as error:
+                    if not is_told:
+                        logger.debug("the port of the lake is not free yet: %s", error)
+                    is_told = True
+                    self._closing.wait(REOPEN_S)
+
+    def _served(self, port: int, credentials: Credentials) -> "_Flight":
+        return _Flight(self, f"{credentials.scheme}://{_bracketed(self._host)}:{port}", credentials)
+
+    def _stop(self, server: "_Flight") -> None:
+        """Have a server take no more connections, and end once its calls are answered."""
+        self._stopping = [each for each in self._stopping if each.is_alive()]
+        stopping = threading.Thread(target=server.shutdown, name="tailrace-flight-stop", daemon=True)
+        stopping.start()
+        self._stopping.append(stopping)
 
     def _prune(self) -> None:
         while not self._closing.wait(PRUNE_S):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from tailrace.fleet.flight.credentials import Credentials
 from tailrace.fleet.flight.tails import RemoteTails
 from tailrace.fleet.nodes import FleetNode
 from tailrace.ingest.answer_hold import AnswerHold
@@ -29,10 +30,11 @@ from tailrace.server.build import (
     runner_of,
 )
 from tailrace.server.fleet.application import NodeApplication
+from tailrace.server.fleet.certificates import NodeCertificates
 from tailrace.server.fleet.figures import node_figures, node_health
 from tailrace.server.fleet.forwarding import Forwarder
 from tailrace.server.fleet.gate import NodeGate
-from tailrace.server.fleet.identity import node_name, node_url
+from tailrace.server.fleet.identity import name_of, node_name, node_url
 from tailrace.server.fleet.known_datasets import ToldDatasets
 from tailrace.server.fleet.leading import LeaderParts
 from tailrace.server.fleet.parts import NodeServer
@@ -86,6 +88,7 @@ class _NodeParts:
         listener: socket.socket,
         doors: Sequence[DoorSocket],
         certificate: Certificate | None,
+        credentials: Credentials,
         max_open_files: int,
     ) -> NodeServer:
         """Return the parts of the node, connected."""
@@ -94,7 +97,8 @@ class _NodeParts:
         parts = RequestParts.of(settings, stores.access)
         hold = AnswerHold(stores.lake, max_wait_s=settings.lake.uncommitted_wait_s, is_stopping=self.stopping.is_set)
         proof = ForwardingProof(settings.fleet.fleet_secret, stores.membership.name)
-        forwarder = Forwarder(proof, partial(_is_live, stores))
+        known = credentials.certificates
+        forwarder = Forwarder(proof, partial(_is_live, stores), b"" if known is None else known.issuers)
         service, full, application, leadership = self._applications(stores, parts, queries, hold, forwarder)
         ports = connection_ports(settings, doors)
         most = port_connections(settings.streams, max_open_files, ports)
@@ -222,16 +226,21 @@ def build_node(
     certificate: Certificate | None = None,
 ) -> NodeServer:
     """Open the stores of a node, and build it on the running event loop; see `tailrace.server.build.build`."""
+    url = node_url(settings, listener, is_tls=certificate is not None)
+    host = name_of(url) if settings.fleet.role == "lake" else ""
+    certificates = NodeCertificates(settings.fleet, host) if settings.fleet.fleet_tls_certificate else None
+    credentials = Credentials(settings.fleet.fleet_secret, None if certificates is None else certificates.open())
     parts = _NodeParts(settings, reference_data, spawner, stopping=stopping, metrics=metrics)
     stores = open_node_stores(
         settings,
         data,
         metrics.flushes,
         name=node_name(settings, data),
-        url=node_url(settings, listener, is_tls=certificate is not None),
+        url=url,
+        credentials=credentials,
         leadership=parts.leadership,
     )
-    return parts.build(stores, listener, doors, certificate, max_open_files)
+    return parts.build(stores, listener, doors, certificate, credentials, max_open_files)
 
 
 def _is_live(stores: NodeStores, node: FleetNode) -> bool:

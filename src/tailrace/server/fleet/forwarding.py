@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import httpx
@@ -69,16 +70,28 @@ class AnswerBroken(Exception):
 class Forwarder:
     """Forwards requests to other nodes. To be used on the event loop."""
 
-    def __init__(self, proof: ForwardingProof, is_live: Callable[[FleetNode], bool]) -> None:
-        """Take what tells whether a node is still one of the fleet, by which one that stands still is given up."""
+    def __init__(self, proof: ForwardingProof, is_live: Callable[[FleetNode], bool], issuers: bytes = b"") -> None:
+        """Take what tells whether a node is still one of the fleet, by which one that stands still is given up.
+
+        `issuers`, in PEM, may have issued the certificates of nodes, beside those that the system trusts.
+        """
         self._proof = proof
         self._is_live = is_live
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE, keepalive_expiry=IDLE_S)
-        self._transport = httpx.AsyncHTTPTransport(limits=limits, trust_env=False, socket_options=_SOCKET_OPTIONS)
+        self._issuers = issuers
+        self._transport = _transport(issuers)
+        self._retired: list[httpx.AsyncHTTPTransport] = []  # which may be used by requests under way
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.aclose()
+        for transport in (*self._retired, self._transport):
+            await transport.aclose()
+
+    def renew(self, issuers: bytes) -> None:
+        """Trust other issuers for the connections from now on."""
+        if issuers != self._issuers:
+            self._issuers = issuers
+            self._retired.append(self._transport)
+            self._transport = _transport(issuers)
 
     async def forward(
         self, scope: Scope, content: "RequestContent", send: Send, nodes: Sequence[FleetNode], *, hops: int = 1
@@ -201,6 +214,14 @@ class RequestContent(httpx.AsyncByteStream):
         if self._complete.is_set():
             return {"type": "http.request", "body": b"", "more_body": False}
         return await self._next()
+
+
+def _transport(issuers: bytes) -> httpx.AsyncHTTPTransport:
+    trusted = ssl.create_default_context()
+    if issuers:
+        trusted.load_verify_locations(cadata=issuers.decode("ascii", "ignore"))
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=MAX_IDLE, keepalive_expiry=IDLE_S)
+    return httpx.AsyncHTTPTransport(verify=trusted, limits=limits, trust_env=False, socket_options=_SOCKET_OPTIONS)
 
 
 async def _pass_on(answer: httpx.Response, send: Send) -> None:

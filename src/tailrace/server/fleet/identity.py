@@ -35,6 +35,13 @@ def check_settings(settings: Settings) -> None:
             f"setting role is {fleet.role!r}, for which all nodes need the same {', '.join(missing)}: a fleet has its "
             "tables and its log in an object store (s3://…), and its users on PostgreSQL"
         )
+    if bool(fleet.fleet_tls_certificate) != bool(fleet.fleet_tls_ca) or (
+        fleet.fleet_tls_key and not fleet.fleet_tls_certificate
+    ):
+        refuse(
+            "settings fleet_tls_certificate and fleet_tls_ca: nodes that speak TLS to one another need both, the "
+            "node's certificate and the issuers of those of all nodes"
+        )
     if server.workers > 1:
         refuse(f"setting workers: a node of the role {fleet.role!r} is one process; start more nodes instead")
 
@@ -62,7 +69,12 @@ def node_url(settings: Settings, listener: socket.socket, *, is_tls: bool) -> st
     return url_of(socket.gethostname() if host in EVERY_ADDRESS else host, listener, is_tls=is_tls)
 
 
+def name_of(url: str) -> str:
+    """Return the host of a URL, as certificates name it."""
+    return urlsplit(url).hostname or ""
+
+
 def host_of(url: str) -> str:
     """Return the host of a URL, in brackets where it is an IPv6 address."""
-    host = urlsplit(url).hostname or ""
+    host = name_of(url)
     return f"[{host}]" if ":" in host else host

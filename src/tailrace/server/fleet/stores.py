@@ -70,6 +70,7 @@ def open_node_stores(
     *,
     name: str,
     url: str,
+    credentials: Credentials,
     leadership: Callable[[], Leadership],
 ) -> NodeStores:
     """Open the stores of a node of that name, which others reach at a URL; raise SystemExit where one cannot be used.
@@ -84,12 +85,11 @@ def open_node_stores(
         catalog = open_catalog(settings, data, _derived(settings, "owner of the tables").hex()[:32])
         keys = IdempotencyKeys.open(data / KEYS_FILE, settings.idempotency, now_ns=time.time_ns())
     logs = _open_logs(settings)
-    credentials = Credentials(secret=settings.fleet.fleet_secret)
     feeds = TailFeeds()
     positions = LogPositions(database, name)
     keeper = NodeKeeper(leadership) if settings.fleet.role == "lake" else None
     own = None if keeper is None else _open_own(settings, catalog, logs, name, credentials, keeper, feeds, positions)
-    membership = _membership(settings, database, name, url, own, keeper)
+    membership = _membership(settings, database, name, url, credentials.scheme, own, keeper)
     remote = RemoteLake(
         FleetOwners(membership, keeper),
         credentials,
@@ -205,10 +205,16 @@ def _open_own(
 
 
 def _membership(
-    settings: Settings, database: Database, name: str, url: str, own: OwnLake | None, keeper: NodeKeeper | None
+    settings: Settings,
+    database: Database,
+    name: str,
+    url: str,
+    scheme: str,
+    own: OwnLake | None,
+    keeper: NodeKeeper | None,
 ) -> FleetMembership:
     role, lease_s = NodeRole(settings.fleet.role), settings.fleet.lease_s
-    flight_url = "" if own is None else f"grpc://{host_of(url)}:{own.server.port}"
+    flight_url = "" if own is None else f"{scheme}://{host_of(url)}:{own.server.port}"
     nodes = Nodes(database, name=name, role=role, url=url, flight_url=flight_url, lease_s=lease_s)
     leases = Leases(database, name, lease_s=lease_s)
     membership = FleetMembership(nodes, leases, name=name, role=role, lease_s=lease_s, keeper=keeper)
