@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from tailrace.config import ConfigError
 from tailrace.server import logs
@@ -15,8 +16,14 @@ from tailrace.server.settings import SCHEMA, Settings
 from tailrace.server.streams.sockets import DoorSocket, tls_context
 from tailrace.server.tls import Certificate, CertificateFiles, stamp_of
 
+if TYPE_CHECKING:
+    from tailrace.server.fleet.parts import NodeServer
+
 RELOADED = ("log_level", "log_format", "request_log", "trusted_proxies")  # all other settings need a restart
 LOOK_S = 5.0  # between two looks at the files of certificates
+
+Renewal: TypeAlias = Callable[[bool], Awaitable[None]]
+"""Renews a certificate if its files have changed, or reads them where it is asked to; raises ConfigError."""
 
 logger = logging.getLogger(__name__)
 
@@ -26,22 +33,24 @@ class Reloader:
 
     def __init__(
         self,
-        server: Server,
+        server: "Server | NodeServer",
         asked: asyncio.Event,
         *,
         files: CertificateFiles | None,
         doors: Sequence[DoorSocket],
         grpc: GrpcListeners,
         reread: Callable[[], Settings] | None,
+        renewals: Sequence[Renewal] = (),
     ) -> None:
         """Take what is set to ask for a reload, the files of the server's certificate, and what reads the settings
-        again: neither of the two need be there.
+        again: neither of the two need be there. `renewals` are of further certificates.
         """
         self._server = server
         self._files = files
         self._doors = [door for door in doors if door.tls is not None]
         self._grpc = grpc
         self._reread = reread
+        self._renewals = renewals
         self._settings = server.settings
         self._asked = asked
         limits = server.settings.streams
@@ -50,14 +59,14 @@ class Reloader:
 
     async def run(self) -> None:
         """Reload whenever it is asked for, or a certificate has changed; for ever."""
-        looks = LOOK_S if self._files is not None or self._doors else None
+        looks = LOOK_S if self._files is not None or self._doors or self._renewals else None
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(looks):  # `wait_for` of Python 3.11 may forget that it was cancelled
                     await self._asked.wait()
             is_asked = self._asked.is_set()
             self._asked.clear()
-            for step in (self._reload_settings, self._renew_doors, self._renew):
+            for step in (self._reload_settings, self._renew_doors, *self._renewals, self._renew):
                 try:
                     await step(is_asked)
                 except ConfigError as error:

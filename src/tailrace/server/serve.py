@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -124,6 +125,7 @@ async def _serve(
     metrics.certificate_not_after_s = None if certificate is None else certificate.not_after_s
     most = port_connections(settings.streams, max_open_files, connection_ports(settings, opened.doors))
     grpc = grpc_listeners(settings, most, certificate)
+    reloader = partial(Reloader, asked=hangup, files=opened.files, doors=opened.doors, grpc=grpc, reread=reread)
     if settings.fleet.role != "all":
         # Only here: what nodes need of libraries, most servers never do.
         from tailrace.server.fleet.serve import serve_node
@@ -140,13 +142,13 @@ async def _serve(
             max_open_files=max_open_files,
             doors=opened.doors,
             certificate=certificate,
+            reloader=reloader,
         )
         opened.remove_copies()
         _exit()
-    stores = open_stores(settings, data, metrics.flushes)
     server = build(
         settings,
-        stores,
+        open_stores(settings, data, metrics.flushes),
         reference_data,
         spawner,
         opened.listeners[0],
@@ -157,8 +159,7 @@ async def _serve(
         workers=opened.workers,
         certificate=certificate,
     )
-    reloader = Reloader(server, hangup, files=opened.files, doors=opened.doors, grpc=grpc, reread=reread)
-    reloading = asyncio.create_task(reloader.run())
+    reloading = asyncio.create_task(reloader(server).run())
     write_address(data, server.url, [*grpc.shown, *server.streams.shown])
     serving = asyncio.create_task(server.http.serve())
     await _run(server, serving, grpc, stopping)

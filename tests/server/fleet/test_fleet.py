@@ -1,6 +1,9 @@
 """A fleet of processes: any node answers any request, and one that ends takes nothing along."""
 
 import itertools
+import os
+import signal
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +14,11 @@ import httpx
 import pytest
 from support.fleet_servers import ServerFleet
 from support.s3 import Proxy, S3Server
-from support.tls import needs_openssl, self_signed
+from support.tls import LOCAL, authority, issued, needs_openssl, replace_files, self_signed, shown_at
 from support.waiting import wait_until
+
+from tailrace.fleet.nodes import NodeRole, Nodes
+from tailrace.storage.database import Database
 
 if TYPE_CHECKING:
     from conftest import MakeServer, Server
@@ -201,3 +207,56 @@ def test_a_node_that_ends_leaves_no_copy_of_its_private_key(fleet: ServerFleet, 
 
     assert node.stop() == 0, node.errors.read_text()
     assert not (node.data / "tls").exists()
+
+
+@needs_openssl
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_nodes_speak_tls_to_one_another_and_reload_certificates_and_settings(
+    make_server: "MakeServer", s3: S3Server, proxy: Proxy, postgres_url: str, tmp_path: Path
+) -> None:
+    issuer = authority(tmp_path / "authority")
+    certificate, key = issued(tmp_path / "node", issuer, "old", LOCAL)
+    config = tmp_path / "fleet.toml"
+    config.write_text('request_log = "refused"')
+    files = [
+        f"--tls-certificate={certificate}",
+        f"--tls-key={key}",
+        f"--config={config}",
+        f"--fleet-tls-ca={issuer[0]}",
+    ]
+    files += [f"--fleet-tls-certificate={certificate}", f"--fleet-tls-key={key}"]
+    trusted = ssl.create_default_context(cafile=issuer[0])
+    fleet = ServerFleet(make_server, s3, postgres_url, *files, verify=trusted)
+    fleet.start(lake=2, ingest=1)
+    nodes, sender = fleet.nodes, Sender()
+    for dataset in DATASETS:
+        nodes["ingest-0"].create(dataset)  # which a lake node does
+
+    def all_answer() -> bool:
+        return all(_answers(node, sender) for node in nodes.values())
+
+    for node in nodes.values():
+        sender.send(node)
+    assert all_answer()
+
+    ports = [int(node.url.rpartition(":")[2]) for node in nodes.values()]
+    with Database.open(postgres_url) as database:
+        known = Nodes(database, name="", role=NodeRole.QUERY, url="", lease_s=1).live().values()
+    ports += [int(node.flight_url.rpartition(":")[2]) for node in known if node.flight_url]
+    assert [shown_at(port) for port in ports] == [{"old"}] * 5
+    replace_files(certificate, key, issued(tmp_path / "new", issuer, "new", LOCAL))
+    config.write_text('request_log = "all"\ncommit_age_s = 20')
+    for node in nodes.values():
+        os.kill(node.pid, signal.SIGHUP)
+
+    wait_until(lambda: [shown_at(port) for port in ports] == [{"new"}] * 5)
+    said = "reloaded request_log; changed too, and for the next start: commit_age_s"
+    for node in nodes.values():
+        wait_until(lambda node=node: said in node.errors.read_text())  # type: ignore[misc]
+        sender.send(node)
+        wait_until(lambda node=node: "/ingest 200" in node.errors.read_text())  # type: ignore[misc]
+    wait_until(all_answer)
+    nodes["ingest-0"].client.delete("/v2/datasets/d-3").raise_for_status()
+    for node in nodes.values():
+        assert node.stop() == 0, node.errors.read_text()

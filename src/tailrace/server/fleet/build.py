@@ -39,9 +39,9 @@ from tailrace.server.fleet.known_datasets import ToldDatasets
 from tailrace.server.fleet.leading import LeaderParts
 from tailrace.server.fleet.parts import NodeServer
 from tailrace.server.fleet.proof import ForwardingProof
+from tailrace.server.fleet.recorders import NodeRecorders
 from tailrace.server.fleet.routes import NodeRoutes
 from tailrace.server.fleet.stores import NodeStores, open_node_stores
-from tailrace.server.forwarded import Proxies
 from tailrace.server.http import HttpServer, max_connections
 from tailrace.server.listener import LISTEN_BACKLOG, url_of
 from tailrace.server.metrics import Metrics
@@ -67,11 +67,14 @@ class _NodeParts:
         *,
         stopping: asyncio.Event,
         metrics: Metrics,
+        certificates: NodeCertificates | None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.stopping = stopping
         self.refusals = Refusals()
+        self._recorders = NodeRecorders(settings.server, metrics, self.refusals)
+        self._certificates = certificates
         self._reference_data = reference_data
         self._spawner = spawner
         self._loop = asyncio.get_running_loop()
@@ -105,8 +108,9 @@ class _NodeParts:
         context = StreamContext(
             service, settings.streams, metrics, hold, full.record, settings.request_body.body_timeout_s, most
         )
+        gate = NodeGate(application, proof)
         http = HttpServer(
-            NodeGate(application, proof),
+            gate,
             listener,
             backlog=LISTEN_BACKLOG,
             connections=max_connections(max_open_files, ports * most),
@@ -115,7 +119,21 @@ class _NodeParts:
         url = url_of(settings.server.host, listener, is_tls=certificate is not None)
         streams = StreamListeners(doors, context)
         self._node = NodeServer(
-            settings, stores, queries, service, application, leadership, forwarder, http, streams, hold, metrics, url
+            settings=settings,
+            stores=stores,
+            queries=queries,
+            service=service,
+            application=application,
+            gate=gate,
+            recorder=self._recorders,
+            leadership=leadership,
+            forwarder=forwarder,
+            http=http,
+            streams=streams,
+            hold=hold,
+            metrics=metrics,
+            certificates=self._certificates,
+            url=url,
         )
         return self._node
 
@@ -131,7 +149,7 @@ class _NodeParts:
         service = make_service()
         full = make_application(service, make_runner())
         application = NodeApplication(
-            self._recorder(self._fast(stores, parts, hold)),
+            self._recorders.make(self._fast(stores, parts, hold)),
             full,
             routes=NodeRoutes(stores.membership, parts.router),
             forwarder=forwarder,
@@ -200,16 +218,7 @@ class _NodeParts:
             metrics=lambda: node_figures(node(), self.stopping),
             refusals=self.refusals,
         )
-        return self._recorder(application_of(self.settings, parts, service, services, self.metrics, hold))
-
-    def _recorder(self, application: Application) -> Recorder:
-        return Recorder(
-            application,
-            metrics=self.metrics,
-            refusals=self.refusals,
-            proxies=Proxies(self.settings.server.trusted_proxies),
-            request_log=self.settings.server.request_log,
-        )
+        return self._recorders.make(application_of(self.settings, parts, service, services, self.metrics, hold))
 
 
 def build_node(
@@ -230,7 +239,7 @@ def build_node(
     host = name_of(url) if settings.fleet.role == "lake" else ""
     certificates = NodeCertificates(settings.fleet, host) if settings.fleet.fleet_tls_certificate else None
     credentials = Credentials(settings.fleet.fleet_secret, None if certificates is None else certificates.open())
-    parts = _NodeParts(settings, reference_data, spawner, stopping=stopping, metrics=metrics)
+    parts = _NodeParts(settings, reference_data, spawner, stopping=stopping, metrics=metrics, certificates=certificates)
     stores = open_node_stores(
         settings,
         data,

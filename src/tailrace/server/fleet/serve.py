@@ -4,7 +4,8 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tailrace.fleet.membership import BEATS
@@ -15,9 +16,11 @@ from tailrace.server.banner import print_banner, say
 from tailrace.server.data_directory import remove_address, write_address
 from tailrace.server.fleet.build import build_node
 from tailrace.server.fleet.parts import NodeServer
+from tailrace.server.fleet.renewal import renew_certificate
 from tailrace.server.fleet.stores import close_node_stores
 from tailrace.server.grpc_listeners import GrpcListeners
 from tailrace.server.metrics import Metrics
+from tailrace.server.reloading import Reloader
 from tailrace.server.settings import Settings
 from tailrace.server.streams.sockets import DoorSocket
 from tailrace.server.tls import Certificate
@@ -43,8 +46,11 @@ async def serve_node(
     max_open_files: int,
     doors: Sequence[DoorSocket],
     certificate: Certificate | None,
+    reloader: Callable[..., Reloader],
 ) -> None:
     """Run a node until it is to stop, or another process has its name; see `tailrace.server.build.build`.
+
+    `reloader` makes what reloads its settings and its certificates.
 
     Return once everything is on disk or in stores, be there requests that were not answered.
     """
@@ -63,9 +69,11 @@ async def serve_node(
     write_address(data, node.url, [*grpc.shown, *node.streams.shown])
     serving = asyncio.create_task(node.http.serve())
     watching = asyncio.create_task(_watch(node, stopping))
+    reloading = asyncio.create_task(reloader(node, renewals=[partial(renew_certificate, node)]).run())
     await _run(node, serving, grpc, stopping)
     stopping.set()
     watching.cancel()
+    reloading.cancel()
     await _stop(node, serving, grpc)
     remove_address(data)
 
@@ -77,7 +85,7 @@ async def _run(node: NodeServer, serving: asyncio.Task[None], grpc: GrpcListener
     await asyncio.wait({starting, signalled, serving}, return_when=asyncio.FIRST_COMPLETED)
     if starting.done() and not stopping.is_set():
         starting.result()
-        await grpc.start(node.http.target)
+        await grpc.start(node.gate)
         await node.streams.start()
         gc.collect()
         gc.freeze()
