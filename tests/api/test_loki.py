@@ -99,6 +99,17 @@ def lines(server: "Server", logs: str, start_ns: int, query: str, **parameters: 
         ('{} | logfmt | level="error" and took != "3ms", job="web"', range(9, 60, 6)),
         ('{} | logfmt | (msg="request 3 done" or msg=~"request 1. done") and job="web"', [3, 11, 13, 15, 17, 19]),
         ('{} # a comment\n |= "request 7 "', [7]),
+        ('{} | logfmt | took > 55ms', [56, 57, 58, 59]),
+        ('{} | logfmt | took <= 0.002s or took = 1m', [0, 1, 2]),
+        ('{} | logfmt | label_format rank=level | rank="error" | level="" | job="api"', range(0, 60, 6)),
+        ('{} | label_format who="{{.job}}@{{.host}}" | who="web@h-2"', range(1, 60, 2)),
+        ('{} | label_format job=none | job="api"', range(0, 60, 2)),  # of a label that is not there
+        ('{} | label_format job=host, host=job | host="h-1"', range(0, 60, 2)),
+        ('{} | label_format x="{{.job}}", y="{{.x}}" | x="api" | y=""', range(0, 60, 2)),
+        ('{} | drop job | job="api"', []),
+        ('{} | keep job | host="" | job="api"', range(0, 60, 2)),
+        ('{} | logfmt | line_format "took={{.took}}" |~ "^took=5ms$" | logfmt | level="info"', [5]),
+        ('{} | logfmt | level_extracted="" | dataset=~"loki-.+" | took="7ms"', [7]),
     ],
 )  # fmt: skip
 def test_lines_are_found_as_loki_finds_them(server: "Server", logs: str, start_ns: int, query: str, found: Any) -> None:
@@ -142,6 +153,11 @@ def test_stages_make_lines_and_labels(server: "Server", logs: str, start_ns: int
     }  # fmt: skip
     assert one('| logfmt | line_format "{{.job}}: {{ .msg }}"')["values"][0][1] == "web: request 5 done"
     assert one("| keep job")["stream"] == {"job": "web"}
+    renamed = one('| label_format app=job, said="{{.app}}{{.host}}" | drop dataset, trace')["stream"]
+    assert renamed == {"app": "web", "host": "h-2", "said": "webh-2"}
+    parts = one("| label_format app=job, id=trace", CATEGORIZED)
+    assert parts["stream"] == {"dataset": logs, "app": "web", "host": "h-2"}
+    assert parts["values"][0][2] == {"parsed": {"id": "t5"}}
     assert one("| drop job, trace, host")["stream"] == {"dataset": logs}
     query = f'{{dataset="{logs}"}} | json | status > 500 | a_b = 7'
     (stream,) = ask(server, "query_range", query=query, start=start_ns, end=start_ns + 120 * NS)["result"]
@@ -210,6 +226,86 @@ def test_lines_without_a_number_are_none_of_those_that_are_computed_with(server:
 
     for function, value in (("avg", "5"), ("sum", "40"), ("stdvar", "4"), ("stddev", "2"), ("max", "9")):
         assert computed(f"{function}_over_time", 3) == {"": [[60, value]]}, function
+
+
+def test_ranges_may_lie_before_or_after_the_times_that_they_are_for(server: "Server", logs: str, start_ns: int) -> None:
+    web = f'{{dataset="{logs}", job="web"}}'
+
+    for offset, found in (
+        ("30s", [[40, "5"], [50, "10"], [60, "15"]]),
+        ("-30s", [[0, "15"], [10, "15"], [20, "15"], [30, "15"], [40, "10"], [50, "5"]]),
+    ):
+        assert matrix(server, start_ns, f"sum(count_over_time({web}[30s] offset {offset}))", 10) == {"": found}
+    at = start_ns // NS + 3660
+    data = ask(server, "query", query=f"sum(count_over_time({web}[60s] offset 1h))", time=at)
+    assert [each["value"] for each in data["result"]] == [[at, "30"]]
+
+
+def test_series_are_told_apart_without_labels(server: "Server", logs: str, start_ns: int) -> None:
+    everything = f'{{dataset="{logs}", job=~"api|web"}}'
+
+    def counted(query: str) -> Any:
+        return {labels: points[0][1] for labels, points in matrix(server, start_ns, query, 60).items()}
+
+    assert counted(f"sum without (host) (count_over_time({everything}[60s]))") == {"job=api": "30", "job=web": "30"}
+    assert counted(f"sum without (host, job) (count_over_time({everything}[60s]))") == {"": "60"}
+    assert counted(f"max without (job) (count_over_time({everything}[60s]))") == {"host=h-1": "30", "host=h-2": "30"}
+    by_line = f"sum by (level) (sum without (job) (count_over_time({everything} | logfmt [60s])))"
+    assert counted(by_line) == {"level=error": "20", "level=info": "40"}
+    by_topk = f'sum by (level) (topk(1, count_over_time({everything} | logfmt | level="error" [60s])))'
+    assert counted(by_topk) == {"level=error": "10"}
+    longest = f'max_over_time({everything} | logfmt | took != "" | unwrap duration(took) [60s]) without (host)'
+    assert counted(longest) == {"job=api": "0.058", "job=web": "0.059"}
+
+
+def test_series_have_the_labels_that_stages_made(server: "Server", logs: str, start_ns: int) -> None:
+    web = f'{{dataset="{logs}", job="web"}} | logfmt'
+
+    def counted(query: str) -> Any:
+        return {labels: points[0][1] for labels, points in matrix(server, start_ns, query, 60).items()}
+
+    named = f'count_over_time({web} | label_format kind="is {{{{.level}}}}", host=job [60s])'
+    assert counted(named) == {"host=web,kind=is error": "10", "host=web,kind=is info": "20"}
+    assert counted(f"sum by (kind) ({named})") == {"kind=is error": "10", "kind=is info": "20"}
+    assert counted(f"count_over_time({web} | drop host [60s])") == {"job=web": "30"}
+    assert counted(f'sum(bytes_over_time({web} | line_format "12{{{{.none}}}}" [60s]))') == {"": "60"}
+
+
+def test_numbers_are_read_with_their_units(server: "Server", start_ns: int) -> None:
+    dataset = server.create("loki-units")
+    texts = ["1m30s", "1.5h", "250ms", "24s30ms", "-2s", "7", "soon", ""]
+    sizes = ["5 MiB", "3k", "1G", "1,024", "2KB", "1Ki", "-1kB", "many"]
+    events = [
+        {"_time": start_ns // 1_000_000, "message": f'took="{text}"', "size": size, "n": number}
+        for number, (text, size) in enumerate(zip(texts, sizes, strict=True))
+    ]
+    assert server.ingest(dataset, events).status_code == 200
+
+    def values(stages: str) -> list[float]:
+        query = f'max by (n) (max_over_time({{dataset="{dataset}"}} {stages} [60s]))'
+        found = matrix(server, start_ns, query, 60)
+        return [float(points[0][1]) for _, points in sorted(found.items())]
+
+    took = [90.0, 5400.0, 0.25, 24.03, -2.0]
+    assert values("| logfmt | unwrap duration(took)") == took
+    assert values("| logfmt | unwrap duration_seconds(took)") == took
+    assert values("| unwrap bytes(size)") == [5 * 2**20, 3000.0, 1e9, 1024.0, 2000.0, 1024.0]
+    assert values("| label_format took=size | unwrap bytes(took)") == values("| unwrap bytes(size)")
+    assert values("| logfmt | took < 1m | unwrap n") == [2, 3, 4, 5]
+    assert values("| size > 1MB | unwrap n") == [0, 2]
+
+
+def test_what_templates_make_of_what_templates_made_has_an_end(server: "Server", logs: str, start_ns: int) -> None:
+    grows = "".join('| label_format a="{{.a}}{{.a}}xxxxxxxx"' for _ in range(40))
+    whole = f'{{dataset="{logs}", job="web"}}'
+
+    status, text = refusal(server, "query_range", query=whole + grows, start=start_ns, end=start_ns + 60 * NS)
+    assert (status, "label_format makes a label a of more than 262144 characters" in text) == (400, True), text
+    status = server.client.get(
+        "/loki/api/v1/query_range",
+        params={"query": f'sum(count_over_time({whole} {grows} | a="x" [60s]))', "start": start_ns, "step": "60"},
+    ).status_code
+    assert status in (200, 400, 422)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +403,6 @@ def test_errors_help(server: "Server", logs: str, start_ns: int) -> None:
         f"line 1, column {len(one) + 4}: the stage pattern is not supported"
     )
     assert "count_over_time" in refused(f"absent_over_time({one}[5m])")
-    assert "without is not supported" in refused(f"sum without (job) (rate({one}[5m]))")
     assert "two queries" in refused(f"rate({one}[5m]) / rate({one}[5m])")
     assert "needs `| unwrap`" in refused(f"sum_over_time({one}[5m])")
     assert "name the dataset" in refused('{job="api"}')

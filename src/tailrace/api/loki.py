@@ -38,11 +38,21 @@ from tailrace.query.logql.evaluate import EvaluationTimes, LabelSet, RangePart, 
 from tailrace.query.logql.fields import DATASET
 from tailrace.query.logql.lines import processed
 from tailrace.query.logql.parser import NS_PER_S
-from tailrace.query.logql.tree import LogQuery, Metric, RangeAggregation, Vector, VectorAggregation
+from tailrace.query.logql.tree import (
+    Grouping,
+    LabelFormat,
+    LogQuery,
+    Metric,
+    RangeAggregation,
+    Rename,
+    Vector,
+    VectorAggregation,
+)
 
 MAX_SERIES = 500  # of a metric query, as in Loki
 MAX_SAMPLES = 1_000_000  # parts of series
 MAX_VALUES = 1000  # of a label
+MAX_CHARACTERS = 256 * 1024 * 1024  # of lines and labels of an answer
 NS_PER_US = 1000
 ENCODING_FLAGS = "x-loki-response-encoding-flags"
 CATEGORIZE = "categorize-labels"
@@ -188,14 +198,23 @@ async def _lines(
 def _streams(selection: Selection, tree: LogQuery, rows: pa.Table, *, is_categorized: bool) -> list[dict[str, Any]]:
     """Return the rows as streams, each with its lines in the order of the rows."""
     fields = selection.fields
-    own = set(fields.stream_labels(compiled.named_labels(tree)))
+    own = {DATASET, *fields.stream_labels(compiled.named_labels(tree))}
+    for stage in tree.stages:
+        if isinstance(stage, LabelFormat):
+            own |= {each.label for each in stage.formats if isinstance(each, Rename) and each.source in own}
     found: dict[LabelSet, list[list[Any]]] = {}
+    size = 0
     times = rows["_time"].cast(pa.int64()).to_pylist()
     for time_us, record in zip(times, records_of(rows), strict=True):
         line = text_of(record.get(fields.line)) if fields.line else msgspec.json.encode(_sent(record)).decode()
         known = stream_of(selection, record)
         line, shown = processed(line, known, tree.stages)
-        stream = {name: value for name, value in shown.items() if not is_categorized or name in own or name == DATASET}
+        size += len(line) + sum(map(len, shown.values()))
+        if size > MAX_CHARACTERS:
+            raise BadRequest(
+                f"the lines and their labels have more than {MAX_CHARACTERS} characters: take a smaller limit"
+            )
+        stream = {name: value for name, value in shown.items() if not is_categorized or name in own}
         value: list[Any] = [str(time_us * NS_PER_US), line]
         if is_categorized:
             rest = {name: value for name, value in shown.items() if name not in stream}
@@ -237,10 +256,14 @@ def _narrowed(metric: Metric, also: tuple[str, ...] = ()) -> Metric:
     by those beside the labels of streams (`also`).
     """
     if isinstance(metric, VectorAggregation):
-        of = metric.of
-        if metric.function == "sum" and isinstance(of, RangeAggregation) and of.by is None and _adds_up(of):
-            return replace(metric, of=replace(of, by=metric.by))
-        return replace(metric, of=_narrowed(of, metric.by))
+        of, grouping = metric.of, metric.grouping
+        passed = also if grouping.is_without or metric.function in ("topk", "bottomk") else ()
+        if not grouping.is_without:
+            passed = (*passed, *grouping.labels)
+        is_whole = isinstance(of, RangeAggregation) and of.grouping == Grouping(is_without=True) and _adds_up(of)
+        if metric.function == "sum" and isinstance(of, RangeAggregation) and is_whole:
+            return replace(metric, of=replace(of, grouping=grouping, also=passed))
+        return replace(metric, of=_narrowed(of, passed))
     if isinstance(metric, RangeAggregation):
         return replace(metric, also=also)
     if isinstance(metric, Vector):
@@ -260,13 +283,13 @@ def _samples(
     program = compiled.samples(
         selection.datasets, narrowed, selection.fields, origin_ns=parts.origin_ns, step_ns=parts.step_ns
     )
-    end_ns = times.at_ns(times.count - 1)
+    end_ns = times.at_ns(times.count - 1) - aggregation.offset_ns
     rows = asker.rows(program, parts.origin_ns, end_ns, limit=MAX_SAMPLES)
     if rows.num_rows == MAX_SAMPLES:
         raise BadRequest(
             f"the query counts more than {MAX_SAMPLES} times and streams: make the step longer, or sum by a label"
         )
-    names = list(compiled.grouping(selection.datasets, narrowed, selection.fields))
+    names = compiled.grouping(selection.datasets, narrowed, selection.fields)
     bins = rows[compiled.BIN].cast(pa.int64()).to_pylist()
     for bin_us, record in zip(bins, records_of(rows), strict=True):
         value = record[compiled.VALUE]

@@ -36,21 +36,22 @@ def _by_itself(function: str, values: list[float], range_s: int) -> float:
     st.integers(1, 60),
     st.integers(1, 40),
     st.integers(0, 20),
+    st.integers(-90, 90),
     st.sampled_from(["count_over_time", "rate", "sum_over_time", "avg_over_time", "min_over_time", "max_over_time"]),
 )
 @settings(max_examples=rounds(200))
 def test_ranges_are_as_if_each_were_counted_by_itself(
-    events_s: list[int], range_s: int, step_s: int, steps: int, function: str
+    events_s: list[int], range_s: int, step_s: int, steps: int, offset_s: int, function: str
 ) -> None:
     times = EvaluationTimes(START_NS, START_NS + steps * step_s * S, step_s * S)
-    aggregation = RangeAggregation(function, LogQuery(()), range_s * S)
+    aggregation = RangeAggregation(function, LogQuery(()), range_s * S, offset_ns=offset_s * S)
     since_s = -100  # of the events, from the start on
 
     def sample(_: RangeAggregation, parts: RangeParts) -> Iterable[RangePart]:
         groups: dict[int, list[float]] = {}
         for event_s in events_s:
             at_ns = START_NS + (since_s + event_s) * S
-            if parts.origin_ns <= at_ns < times.end_ns:
+            if parts.origin_ns <= at_ns < times.end_ns - offset_s * S:
                 groups.setdefault((at_ns - parts.origin_ns) // parts.step_ns, []).append(float(event_s))
         for number, values in groups.items():
             yield RangePart((), number, FUNCTIONS.get(function[:3], count)(values), float(len(values)))
@@ -58,7 +59,7 @@ def test_ranges_are_as_if_each_were_counted_by_itself(
     found = evaluate(aggregation, times, sample).get((), {})
 
     for number in range(times.count):
-        end_s = number * step_s
+        end_s = number * step_s - offset_s
         values = [float(each) for each in events_s if end_s - range_s <= since_s + each < end_s]
         assert found.get(number) == (pytest.approx(_by_itself(function, values, range_s)) if values else None)
 
@@ -86,6 +87,9 @@ def test_series_are_aggregated_and_computed_with() -> None:
         (("job", "x"),): {0: 4.0, 1: 2.0},
         (("job", "y"),): {1: 5.0},
     }
+    assert evaluated(f"sum without (host) ({count})", series) == evaluated(f"sum by (job) ({count})", series)
+    assert evaluated(f"max without () ({count})", series) == series
+    assert evaluated(f"topk without (host) (1, {count})", series) == {a: {1: 2.0}, b: {0: 3.0}, c: {1: 5.0}}
     assert evaluated(f"avg({count})", series) == {(): {0: 2.0, 1: 3.5}}
     assert evaluated(f"count({count})", series) == {(): {0: 2.0, 1: 2.0}}
     assert evaluated(f"max({count}) - 1", series) == {(): {0: 2.0, 1: 4.0}}

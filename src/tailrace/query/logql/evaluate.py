@@ -73,7 +73,7 @@ def parts_of(aggregation: RangeAggregation, times: EvaluationTimes) -> RangePart
     in_range, between = range_ns // step_ns, max(times.step_ns // step_ns, 1)
     if in_range + between * (times.count - 1) > MAX_PARTS:
         raise LogqlError("the range is no simple multiple of the step, nor the other way round: take one that is")
-    return RangeParts(times.start_ns - range_ns, step_ns, in_range, between)
+    return RangeParts(times.start_ns - range_ns - aggregation.offset_ns, step_ns, in_range, between)
 
 
 def evaluate(metric: Metric, times: EvaluationTimes, sample: Sample) -> SeriesSet:
@@ -127,7 +127,7 @@ def _combination(aggregation: RangeAggregation) -> Callable[[Sequence[RangePart]
 def _aggregated(aggregation: VectorAggregation, series: SeriesSet) -> SeriesSet:
     groups: dict[LabelSet, list[LabelSet]] = defaultdict(list)
     for labels in series:
-        groups[tuple(pair for pair in labels if pair[0] in aggregation.by)].append(labels)
+        groups[tuple(pair for pair in labels if aggregation.grouping.has(pair[0]))].append(labels)
     found: SeriesSet = {}
     for group, members in groups.items():
         if aggregation.function in ("topk", "bottomk"):

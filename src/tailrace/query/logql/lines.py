@@ -5,44 +5,60 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tailrace.query.logql.parser import LogqlError
-from tailrace.query.logql.tree import Extraction, Labels, LineFormat, Stage, Unwrap
+from tailrace.query.logql.tree import Extraction, LabelFormat, Labels, LineFormat, Rename, Stage, Unwrap
 
 _LOGFMT = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
 _ESCAPED = re.compile(r"\\(.)")
 ERROR, JSON_ERROR = "__error__", "JSONParserErr"  # the label of a line that `json` cannot read
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # of a text that was cut, which no answer can have
+EXTRACTED = "_extracted"  # behind the name of what the line has where the event has a label of that name
 MAX_DEPTH = 20  # of JSON that is flattened
+MAX_FORMATTED = 262_144  # characters of what a template makes, as templates may use what templates made
 
 
 def processed(line: str, labels: Mapping[str, str], stages: Sequence[Stage]) -> tuple[str, dict[str, str]]:
     """Return the line and the labels of an event behind the stages.
 
-    Conditions are for the query, which was met. Raise LogqlError for a stage of metric queries.
+    Conditions are for the query, which was met. Raise LogqlError for a stage of metric queries, and for a value that is
+    longer than MAX_FORMATTED.
     """
-    found: dict[str, str] = {}
-    dropped: set[str] = set()
-    kept: set[str] | None = None
+    shown = dict(labels)
     for stage in stages:
         if isinstance(stage, Unwrap):
             raise LogqlError("unwrap is for numbers: it is within a function such as sum_over_time")
         if isinstance(stage, Extraction):
             extracted = _json(line) if stage.kind == "json" else _logfmt(line)
             for name, value in extracted.items():
-                found.setdefault(f"{name}_extracted" if name in labels else name, value)
+                shown.setdefault(f"{name}{EXTRACTED}" if name in labels else name, value)
         elif isinstance(stage, LineFormat):
-            values = {**labels, **found}
-            parts = (part if number % 2 == 0 else values.get(part, "") for number, part in enumerate(stage.parts))
-            line = "".join(parts)
+            line = _filled(stage.parts, shown, "line_format makes a line")
+        elif isinstance(stage, LabelFormat):
+            _format(shown, stage)
         elif isinstance(stage, Labels):
-            if stage.kept:
-                kept = set(stage.names) if kept is None else kept & set(stage.names)
-            else:
-                dropped |= set(stage.names)
-    everything = {**labels, **found}
-    shown = {
-        name: value for name, value in everything.items() if name not in dropped and (kept is None or name in kept)
-    }
-    return line, shown
+            is_kept = stage.kept
+            names = {*stage.names, ERROR} if is_kept else set(stage.names)
+            shown = {name: value for name, value in shown.items() if (name in names) == is_kept}
+    return line, {name: value for name, value in shown.items() if value}
+
+
+def _format(labels: dict[str, str], stage: LabelFormat) -> None:
+    """Set labels, each by another name or by a template; all templates see what is there at the first of them."""
+    before: dict[str, str] | None = None
+    for each in stage.formats:
+        if isinstance(each, Rename):
+            if value := labels.pop(each.source, ""):
+                labels[each.label] = value
+        else:
+            before = dict(labels) if before is None else before
+            labels[each.label] = _filled(each.parts, before, f"label_format makes a label {each.label}")
+
+
+def _filled(parts: Sequence[str], values: Mapping[str, str], what: str) -> str:
+    """Return a template with the texts of labels. Raise LogqlError for one that is too long."""
+    texts = [part if number % 2 == 0 else values.get(part, "") for number, part in enumerate(parts)]
+    if sum(map(len, texts)) > MAX_FORMATTED:
+        raise LogqlError(f"{what} of more than {MAX_FORMATTED} characters")
+    return "".join(texts)
 
 
 def _json(line: str) -> dict[str, str]:

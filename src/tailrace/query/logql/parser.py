@@ -13,7 +13,9 @@ from tailrace.query.logql.tree import (
     Comparison,
     Either,
     Extraction,
+    Grouping,
     LabelFilter,
+    LabelFormat,
     Labels,
     LineFilter,
     LineFormat,
@@ -22,7 +24,10 @@ from tailrace.query.logql.tree import (
     MatchOperator,
     Metric,
     RangeAggregation,
+    Rename,
     Stage,
+    Template,
+    Unit,
     Unwrap,
     Vector,
     VectorAggregation,
@@ -35,6 +40,7 @@ UNWRAPPED_FUNCTIONS = frozenset({
 })  # fmt: skip
 VECTOR_FUNCTIONS = frozenset({"sum", "avg", "min", "max", "count", "topk", "bottomk"})
 VECTOR = "vector"
+CONVERSIONS: dict[str, Unit] = {"duration": "seconds", "duration_seconds": "seconds", "bytes": "bytes"}  # of unwrap
 MAX_DEPTH = 50  # of what is in brackets
 MAX_LENGTH = 16_384  # characters of a query
 NS_PER_S = 1_000_000_000
@@ -219,7 +225,7 @@ class _Parser:
         return self._refuse(f"{name} is not supported; there are {known}", at)
 
     def _vector_aggregation(self, name: str) -> VectorAggregation:
-        by = self._grouping()
+        grouping = self._grouping()
         self._expect("(")
         count = 0
         if name in ("topk", "bottomk"):
@@ -227,7 +233,7 @@ class _Parser:
             self._expect(",")
         of = self._sum()
         self._expect(")")
-        return VectorAggregation(name, of, (self._grouping() if by is None else by) or (), count)
+        return VectorAggregation(name, of, grouping or self._grouping() or Grouping(), count)
 
     def _vector(self) -> Vector:
         self._expect("(")
@@ -236,13 +242,12 @@ class _Parser:
         self._expect(")")
         return Vector(value)
 
-    def _grouping(self) -> tuple[str, ...] | None:
-        if self._is("without"):
-            self._refuse("without is not supported: name the labels by `by`")
-        if not self._accept("by"):
+    def _grouping(self) -> Grouping | None:
+        word = self._accept("by", "without")
+        if not word:
             return None
         self._expect("(")
-        return self._names(")")
+        return Grouping(self._names(")"), is_without=word == "without")
 
     def _names(self, end: str) -> tuple[str, ...]:
         names = []
@@ -261,22 +266,24 @@ class _Parser:
             if quantile > 1:
                 self._refuse("a quantile is a share from 0 to 1", place)
             self._expect(",")
-        is_bracketed = bool(self._accept("("))
-        query = self._log_query(ends_with_range=True)
-        range_ns = self._range()
+        is_bracketed = bool(self._accept("("))  # with the range, or before it
+        query = self._log_query()
+        is_open = is_bracketed and not self._accept(")")
+        range_ns, offset_ns = self._range(), self._offset()
         more = self._stages()  # Grafana writes stages on either side of the range
         query = LogQuery(query.matchers, (*query.stages, *more))
-        if is_bracketed:
+        if is_open:
             self._expect(")")
         if self._is("offset"):
-            self._refuse("offset is not supported")
+            self._refuse("offset stands right behind the range, as in [5m] offset 1h")
         self._expect(")")
         is_unwrapped = any(isinstance(stage, Unwrap) for stage in query.stages)
         if is_unwrapped and name not in UNWRAPPED_FUNCTIONS:
             self._refuse(f"{name} counts lines: it takes no unwrap", at)
         if not is_unwrapped and name not in RANGE_FUNCTIONS:
             self._refuse(f"{name} needs `| unwrap` with the label whose numbers it takes", at)
-        return RangeAggregation(name, query, range_ns, quantile, self._grouping())
+        grouping = self._grouping() or Grouping(is_without=True)
+        return RangeAggregation(name, query, range_ns, quantile, grouping, offset_ns=offset_ns)
 
     def _range(self) -> int:
         self._expect("[")
@@ -287,7 +294,17 @@ class _Parser:
             self._refuse("the range is longer than 100 years" if found else "the range is 0", at)
         return found
 
-    def _log_query(self, *, ends_with_range: bool = False) -> LogQuery:
+    def _offset(self) -> int:
+        if not self._accept("offset"):
+            return 0
+        sign = -1 if self._accept("-") else 1
+        at = self._token.at
+        found = duration_ns(self._take("duration", "how long before, such as 5m")) or 0
+        if found > MAX_RANGE_NS:
+            self._refuse("the offset is longer than 100 years", at)
+        return sign * found
+
+    def _log_query(self) -> LogQuery:
         self._expect("{")
         matchers = []
         while not self._accept("}"):
@@ -325,22 +342,37 @@ class _Parser:
                 self._refuse(f"{name} takes no arguments here: its labels are found by their names")
             return Extraction(name)  # type: ignore[arg-type]
         if name == "line_format":
-            return self._line_format()
+            return LineFormat(self._template())
+        if name == "label_format":
+            return self._label_format()
         if name in ("drop", "keep"):
             return self._kept(name)
         if name == "unwrap":
             return self._unwrap()
         if name:
-            known = "json, logfmt, line_format, drop, keep, unwrap and conditions on labels"
+            known = "json, logfmt, line_format, label_format, drop, keep, unwrap and conditions on labels"
             self._refuse(f"the stage {name} is not supported; there are {known}", at)
         return self._either()
 
-    def _line_format(self) -> LineFormat:
+    def _template(self) -> tuple[str, ...]:
         at, template = self._token.at, self._string("a template in quotes")
         parts = tuple(_TEMPLATE.split(template))
         if any("{{" in part for part in parts[::2]):
             self._refuse("a template has {{.label}} only; functions in it are not supported", at)
-        return LineFormat(parts)
+        return parts
+
+    def _label_format(self) -> LabelFormat:
+        formats: dict[str, Rename | Template] = {}
+        while not formats or self._accept(","):
+            at, label = self._token.at, self._take("name", "a label")
+            if label in formats:
+                self._refuse(f"label_format sets {label} twice: take two stages", at)
+            self._expect("=")
+            if self._token.kind == "string":
+                formats[label] = Template(label, self._template())
+            else:
+                formats[label] = Rename(label, self._take("name", "another label, or a template in quotes"))
+        return LabelFormat(tuple(formats.values()))
 
     def _kept(self, name: str) -> Labels:
         names = [self._take("name", "a label")]
@@ -352,9 +384,11 @@ class _Parser:
 
     def _unwrap(self) -> Unwrap:
         label = self._take("name", "a label")
-        if label in ("duration", "duration_seconds", "bytes") and self._accept("("):
-            self._refuse(f"unwrap {label}() is not supported: it takes a label with a number")
-        return Unwrap(label)
+        if label not in CONVERSIONS or not self._accept("("):
+            return Unwrap(label)
+        unit, label = CONVERSIONS[label], self._take("name", "a label")
+        self._expect(")")
+        return Unwrap(label, unit)
 
     def _either(self) -> LabelFilter:
         parts = [self._every()]
@@ -382,20 +416,20 @@ class _Parser:
         operator = self._expect("=", "==", "!=", "=~", "!~", ">", ">=", "<", "<=")
         if self._token.kind == "string" and operator in get_args(MatchOperator):
             return Matcher(label, operator, self._string())  # type: ignore[arg-type]
-        number = self._number()
-        return Comparison(label, "==" if operator == "=" else cast("CompareOperator", operator), number)
+        number, unit = self._number()
+        return Comparison(label, "==" if operator == "=" else cast("CompareOperator", operator), number, unit)
 
-    def _number(self) -> float:
+    def _number(self) -> tuple[float, Unit]:
         sign = -1.0 if self._accept("-") else 1.0
         token = self._token
         if token.kind == "duration":
             self._next += 1
-            return sign * (duration_ns(token.text) or 0) / NS_PER_S
+            return sign * (duration_ns(token.text) or 0) / NS_PER_S, "seconds"
         if token.kind == "size":
             self._next += 1
             number, unit = re.fullmatch(r"([\d.]+)(\w+)", token.text).groups()  # type: ignore[union-attr]
-            return sign * float(number) * _BYTES[unit.lower()]
-        return sign * float(self._take("number", "a number, a duration, a size, or for = a text"))
+            return sign * float(number) * _BYTES[unit.lower()], "bytes"
+        return sign * float(self._take("number", "a number, a duration, a size, or for = a text")), "number"
 
 
 def _unescaped(found: "re.Match[str]") -> str:

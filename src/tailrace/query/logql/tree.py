@@ -7,6 +7,7 @@ from msgspec import Struct
 MatchOperator = Literal["=", "!=", "=~", "!~"]
 CompareOperator = Literal["==", "!=", ">", ">=", "<", "<="]
 ArithmeticOperator = Literal["+", "-", "*", "/"]
+Unit = Literal["number", "seconds", "bytes"]  # what a label's text is read as: 1.5, 1m30s, 5 MiB
 
 
 class Matcher(Struct, frozen=True):
@@ -30,6 +31,7 @@ class Comparison(Struct, frozen=True):
     label: str
     operator: CompareOperator
     value: float
+    unit: Unit = "number"
 
 
 class Either(Struct, frozen=True):
@@ -54,6 +56,26 @@ class LineFormat(Struct, frozen=True):
     parts: tuple[str, ...]
 
 
+class Rename(Struct, frozen=True):
+    """A label that gets the text of another one, which is no longer there; where that is not there it stays."""
+
+    label: str
+    source: str
+
+
+class Template(Struct, frozen=True):
+    """A label as a template, whose odd parts are names of labels."""
+
+    label: str
+    parts: tuple[str, ...]
+
+
+class LabelFormat(Struct, frozen=True):
+    """`| label_format`, one after another."""
+
+    formats: tuple[Rename | Template, ...]
+
+
 class Labels(Struct, frozen=True):
     """`| keep` or `| drop` of labels."""
 
@@ -65,9 +87,10 @@ class Unwrap(Struct, frozen=True):
     """The label whose number the samples have."""
 
     label: str
+    unit: Unit = "number"
 
 
-Stage = LineFilter | LabelFilter | Extraction | LineFormat | Labels | Unwrap
+Stage = LineFilter | LabelFilter | Extraction | LineFormat | LabelFormat | Labels | Unwrap
 
 
 class LogQuery(Struct, frozen=True):
@@ -77,15 +100,27 @@ class LogQuery(Struct, frozen=True):
     stages: tuple[Stage, ...] = ()
 
 
+class Grouping(Struct, frozen=True):
+    """The labels that series are told apart by: `by` those, or `without` them by all others."""
+
+    labels: tuple[str, ...] = ()
+    is_without: bool = False
+
+    def has(self, label: str) -> bool:
+        """Return whether a label is one of them."""
+        return (label in self.labels) != self.is_without
+
+
 class RangeAggregation(Struct, frozen=True):
-    """A number for each time, of what was in the range before it."""
+    """A number for each time, of what was in the range before it, or before so long ago."""
 
     function: str
     query: LogQuery
     range_ns: int
     quantile: float = 0.0
-    by: tuple[str, ...] | None = None  # None: by the labels of streams
+    grouping: Grouping = Grouping(is_without=True)  # without any: by the labels of streams
     also: tuple[str, ...] = ()  # labels beside those of streams, which are asked for further out
+    offset_ns: int = 0  # negative: later
 
 
 class VectorAggregation(Struct, frozen=True):
@@ -93,7 +128,7 @@ class VectorAggregation(Struct, frozen=True):
 
     function: str
     of: "Metric"
-    by: tuple[str, ...] = ()
+    grouping: Grouping = Grouping()
     count: int = 0  # of topk and bottomk
 
 

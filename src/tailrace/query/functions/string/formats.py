@@ -36,7 +36,7 @@ FUNCTIONS, _add = table("string")
 
 _BYTE_UNITS = ("", "K", "M", "G", "T", "P", "E", "Z", "Y")
 _POWERS = {
-    f"{each}{end}".lower(): n for n, each in enumerate(_BYTE_UNITS) for end in ("", "B", "iB") if each or not end
+    f"{each}{end}".lower(): n for n, each in enumerate(_BYTE_UNITS) for end in ("", "B", "i", "iB") if each or not end
 } | dict.fromkeys(("b", "byte", "bytes"), 0)
 _LARGE_UNIT_NAMES = tuple(f"{each}B" for each in _BYTE_UNITS[2:])
 _UNIT_NAMES = {2: ("Bytes", "KB", *_LARGE_UNIT_NAMES), 10: ("Bytes", "kB", *_LARGE_UNIT_NAMES)}
