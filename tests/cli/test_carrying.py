@@ -1,6 +1,8 @@
 """`tailrace export` and `import`: what is carried arrives as it was, once, however often it is stopped."""
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from support.disks import fill, small_disk
 from tailrace.backup.place import DirectoryPlace
 from tailrace.cli import event_pages, pieces
 from tailrace.cli.errors import CommandError
+from tailrace.events.timestamps import timestamp_ns
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -80,6 +83,7 @@ def test_what_is_exported_is_imported_as_it_was(server: "Server", filled: str, o
     assert [file.name for file in files] == ["2026-05-28.ndjson.zst", "2026-05-29.ndjson.zst"]
     lines = zstandard.ZstdDecompressor().stream_reader(files[1].open("rb")).read().splitlines()
     assert [json.loads(line)["n"] for line in lines] == list(range(40, 60))
+    assert json.loads(lines[0]).keys() == {"_sysTime", "_time", "n", "http.status", "tags", "big", "f"}
     imported = run(server, "import", other, *map(str, files))
     again = run(server, "import", other, *map(str, files))
     assert (imported.returncode, imported.stdout) == (0, "imported 60 events, 0 refused\n"), imported.stderr
@@ -181,6 +185,67 @@ def test_an_answer_of_a_part_is_none() -> None:
         pytest.raises(CommandError, match="answered with a part of the events only"),
     ):
         list(event_pages.event_pages(client, "web", "2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z"))
+
+
+class DocumentedAxiom:
+    """Answers APL queries for pages of events as Axiom's documentation has it: by times, to the nanosecond."""
+
+    def __init__(self, events: list[tuple[str, int]], most: int) -> None:
+        self.asked = 0
+        self._events = sorted(events, key=lambda event: timestamp_ns(event[0]))
+        self._most = most  # rows of an answer, whatever is asked for
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        assert (request.url.path, dict(request.url.params)) == ("/v1/datasets/_apl", {"format": "tabular"})
+        body = json.loads(request.content)
+        assert body.keys() == {"apl", "startTime", "endTime"}
+        asked = re.fullmatch(r"\['web'\] \| sort by _time asc \| limit (\d+)", body["apl"])
+        assert asked is not None
+        start_ns, end_ns = timestamp_ns(body["startTime"]), timestamp_ns(body["endTime"])
+        found = [event for event in self._events if start_ns <= timestamp_ns(event[0]) < end_ns]
+        rows = found[: min(int(asked[1]), self._most)]
+        columns: list[list[Any]] = [[at for at, _ in rows], [at for at, _ in rows], [n for _, n in rows]]
+        columns.append([None] * len(rows))
+        fields = [{"name": name, "type": "string"} for name in ("_sysTime", "_time", "n", "none")]
+        table = {"name": "0", "sources": [{"name": "web"}], "fields": fields, "columns": columns}
+        status = {"elapsedTime": 1, "rowsMatched": len(found), "isPartial": False}
+        return httpx.Response(200, json={"format": "tabular", "status": status, "tables": [table]})
+
+    def pages(self, cursor: str = "") -> Iterator[event_pages.EventPage]:
+        with httpx.Client(transport=httpx.MockTransport(self), base_url="https://api.axiom.co") as client:
+            range_ = ("2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z")
+            yield from event_pages.time_pages(client, "web", *range_, cursor=cursor, leave=frozenset({"_sysTime"}))
+
+
+@pytest.mark.parametrize("page", [1, 2, 7, 100])
+def test_events_of_axiom_come_by_their_times_each_once_wherever_it_goes_on(
+    page: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_pages, "PAGE_EVENTS", page)
+    times = ["2026-05-01T00:00:00Z"] + ["2026-05-02T00:00:00.123456789Z"] * 20
+    times += ["2026-05-02T00:00:00.12345679Z"] * 3 + [f"2026-05-03T00:00:{n:02}.5Z" for n in range(20)]
+    times += ["2026-06-01T00:00:00Z"]  # behind the end
+    axiom = DocumentedAxiom([(at, n) for n, at in enumerate(times)], most=50_000)
+
+    pages = list(axiom.pages())
+    found = [json.loads(line) for each in pages for line in each.lines]
+
+    assert sorted(event["n"] for event in found) == list(range(44))
+    assert all(event == {"_time": times[event["n"]], "n": event["n"]} for event in found)
+    assert all(len(each.lines) <= page for each in pages)
+    for number, each in enumerate(pages):
+        rest = [other.lines for other in axiom.pages(each.cursor)]
+        assert [line for lines in rest for line in lines] == [
+            line for other in pages[number + 1 :] for line in other.lines
+        ]
+
+
+def test_more_events_of_one_time_than_axiom_answers_at_once_are_told() -> None:
+    axiom = DocumentedAxiom([("2026-05-02T00:00:00Z", n) for n in range(30)], most=20)
+
+    with pytest.raises(CommandError, match="has more events at 2026-05-02T00:00:00Z than the 20 that it answers"):
+        list(axiom.pages())
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """All events of a dataset, page by page in the order of their times, off any server that answers APL as Axiom does."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 
 import httpx
 import msgspec
@@ -8,14 +8,18 @@ from msgspec import Raw, Struct
 
 from tailrace.cli.client import refused, send_with_retries, unreachable
 from tailrace.cli.errors import CommandError
+from tailrace.cli.times import rfc3339_ns, shown_ns
 
 PATH = "/v1/datasets/_apl"
 PAGE_EVENTS = 10_000  # as many as an ingest request may have at Axiom
 MIN_PAGE_EVENTS = 1
 MAX_PAGE_BYTES = 16 * 1024 * 1024
+MAX_MOMENT_EVENTS = 50_000  # of one time: as many as Axiom answers at once
 TOO_MUCH = frozenset({413, 422})  # statuses of a page that has more than a server answers at once
 MEMBERS_OF_SERVER = frozenset({"_sysTime", "_cursor", "_rowId", "_rowID", "_blockInfo", "_source"})
 NULL = b"null"
+_TABULAR = {"format": "tabular"}
+_OURS = {**_TABULAR, "totals": "false"}  # of a Tailrace
 
 
 class EventPage(Struct, frozen=True):
@@ -36,6 +40,7 @@ class _Table(Struct):
 
 class _Status(Struct, rename="camel"):
     is_partial: bool = False
+    rows_matched: int = 0
     min_cursor: str = ""
     max_cursor: str = ""
 
@@ -62,12 +67,7 @@ def event_pages(
     """
     most = PAGE_EVENTS
     while True:
-        body = {
-            "apl": f"['{dataset}'] | order by _time asc | limit {most}",
-            "startTime": start,
-            "endTime": end,
-            **({"cursor": cursor} if cursor else {}),
-        }
+        body = {**_body(dataset, start, end, most), **({"cursor": cursor} if cursor else {})}
         answer = _asked(client, body)
         if answer.status_code in TOO_MUCH and most > MIN_PAGE_EVENTS:
             most = max(most // 4, MIN_PAGE_EVENTS)
@@ -90,6 +90,105 @@ def event_pages(
         yield EventPage(lines, cursor)
 
 
+def time_pages(
+    client: httpx.Client,
+    dataset: str,
+    start: str,
+    end: str,
+    *,
+    cursor: str = "",
+    leave: frozenset[str] = frozenset(),
+    max_bytes: int = MAX_PAGE_BYTES,
+) -> Iterator[EventPage]:
+    """Yield the events from a time until before another one, as `event_pages`, but by their times alone.
+
+    Axiom recommends that; its cursors are a preview. The events of the last time of a page are left to the next one,
+    as more of them may follow. Those of a page that has but one time are asked for by themselves. A cursor is the time
+    from which on events are not taken, and behind # how many of it are. Raise CommandError.
+    """
+    at, _, taken = (cursor or start).partition("#")
+    if taken:
+        at = yield from _moment_pages(client, dataset, at, leave, max_bytes, taken=int(taken))
+    most = PAGE_EVENTS
+    while True:
+        answer = _asked(client, _body(dataset, at, end, most), _TABULAR)
+        if answer.status_code in TOO_MUCH and most > MIN_PAGE_EVENTS:
+            most = max(most // 4, MIN_PAGE_EVENTS)
+            continue
+        table = _events(client, answer)
+        if table is None:
+            return
+        lines, times = _lines(table, leave), _times(client, table)
+        if rfc3339_ns(times[0]) < rfc3339_ns(at):
+            raise CommandError(
+                f"{client.base_url} answers with an event of {times[0]}, but was asked for those from {at}"
+            )
+        if times[0] == times[-1]:
+            at = yield from _moment_pages(client, dataset, times[0], leave, max_bytes)
+            continue
+        del lines[times.index(times[-1]) :]
+        size = sum(map(len, lines))
+        if size > max_bytes and len(lines) > 1 and most > MIN_PAGE_EVENTS + 1:
+            most = max(len(lines) * max_bytes // size * 3 // 4, MIN_PAGE_EVENTS + 1)
+            continue
+        at = times[-1]
+        yield EventPage(lines, at)
+
+
+def _moment_pages(
+    client: httpx.Client, dataset: str, at: str, leave: frozenset[str], max_bytes: int, taken: int = 0
+) -> Generator[EventPage, None, str]:
+    """Yield the events of one time but those that were taken, in an order that is always the same; return the next."""
+    following = shown_ns(rfc3339_ns(at) + 1)
+    answer = _asked(client, _body(dataset, at, following, MAX_MOMENT_EVENTS), _TABULAR)
+    read = _read(client, answer)
+    lines = sorted(_lines(read.tables[0], leave)) if read.tables else []
+    if len(lines) >= MAX_MOMENT_EVENTS or read.status.rows_matched > len(lines):
+        raise CommandError(f"{client.base_url} has more events at {at} than the {len(lines)} that it answers at once")
+    while taken < len(lines):
+        size = count = 0
+        for line in lines[taken : taken + PAGE_EVENTS]:
+            size += len(line)
+            if count and size > max_bytes:
+                break
+            count += 1
+        page, taken = lines[taken : taken + count], taken + count
+        yield EventPage(page, f"{at}#{taken}" if taken < len(lines) else following)
+    return following
+
+
+def _body(dataset: str, start: str, end: str, most: int) -> dict[str, object]:
+    return {"apl": f"['{dataset}'] | sort by _time asc | limit {most}", "startTime": start, "endTime": end}
+
+
+def _events(client: httpx.Client, answer: httpx.Response) -> _Table | None:
+    """Return the table of an answer, None where it has no rows. Raise CommandError."""
+    read = _read(client, answer)
+    table = read.tables[0] if read.tables else None
+    return table if table is not None and table.columns and table.columns[0] else None
+
+
+def _times(client: httpx.Client, table: _Table) -> list[str]:
+    """Return the times of the rows. Raise CommandError."""
+    columns = {field.name: column for field, column in zip(table.fields, table.columns, strict=True)}
+    try:
+        times = [msgspec.json.decode(value, type=str) for value in columns["_time"]]
+        rfc3339_ns(times[0])
+        rfc3339_ns(times[-1])
+    except (KeyError, ValueError) as error:
+        raise CommandError(f"{client.base_url} does not answer with the times of events: {error}") from error
+    return times
+
+
+def event_count(client: httpx.Client, dataset: str, start: str, end: str) -> int:
+    """Return how many events there are from a time until before another one. Raise CommandError."""
+    body = {"apl": f"['{dataset}'] | summarize n = count()", "startTime": start, "endTime": end}
+    read = _read(client, _asked(client, body, _TABULAR))
+    if not read.tables or not read.tables[0].columns or not read.tables[0].columns[0]:
+        return 0
+    return msgspec.json.decode(read.tables[0].columns[0][0], type=int)
+
+
 def day_counts(client: httpx.Client, dataset: str, start: str, end: str) -> dict[str, int]:
     """Return the number of events of each day, as `2026-05-28` in UTC, that has any, in order. Raise CommandError."""
     body = {
@@ -107,12 +206,11 @@ def day_counts(client: httpx.Client, dataset: str, start: str, end: str) -> dict
     return {
         msgspec.json.decode(day, type=str)[:10]: msgspec.json.decode(count, type=int)
         for day, count in zip(days, counts, strict=True)
-        if day != NULL
+        if bytes(day) != NULL
     }
 
 
-def _asked(client: httpx.Client, body: Mapping[str, object]) -> httpx.Response:
-    params = {"format": "tabular", "totals": "false"}
+def _asked(client: httpx.Client, body: Mapping[str, object], params: Mapping[str, str] = _OURS) -> httpx.Response:
     try:
         return send_with_retries(lambda: client.post(PATH, params=params, json=body))
     except httpx.TransportError as error:
@@ -142,6 +240,6 @@ def _lines(table: _Table, leave: frozenset[str]) -> list[bytes]:
     names = [name for name, _ in kept]
     lines = []
     for values in zip(*(column for _, column in kept), strict=True):
-        members = [name + bytes(value) for name, value in zip(names, values, strict=True) if value != NULL]
+        members = [name + value for name, value in zip(names, map(bytes, values), strict=True) if value != NULL]
         lines.append(b"{" + b",".join(members) + b"}\n")
     return lines

@@ -24,8 +24,9 @@ from tailrace.cli.client import (
     server_command,
     unreachable,
 )
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import FAILED, CommandError
-from tailrace.cli.event_pages import MEMBERS_OF_SERVER, day_counts, event_pages
+from tailrace.cli.event_pages import MEMBERS_OF_SERVER, event_count, event_pages, time_pages
 from tailrace.cli.export import EARLIEST, option_moment
 from tailrace.cli.file_chunks import UNREADABLE, opened, read_chunks
 from tailrace.cli.import_lines import converted, elastic, loki, own
@@ -83,7 +84,7 @@ class _Import(Struct, frozen=True):
 
 @server_command
 def import_events(  # long: its options
-    dataset: Annotated[str, typer.Argument(help="Dataset to import into.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset to import into.", autocompletion=dataset_names)],
     files: Annotated[
         list[Path] | None,
         typer.Argument(metavar="FILE...", help="Files: .ndjson, .jsonl, .json, .parquet, also gzip or zstd of them."),
@@ -271,10 +272,10 @@ def _page_bodies(
 ) -> Iterator[PendingBody]:
     """Yield the pages of another server after the last that was sent."""
     start, end = shown(wanted.start), shown(wanted.end)
-    counts = day_counts(origin, wanted.origin_dataset, start, end)
-    progress.expect(len(counts), sum(counts.values()))
+    progress.expect(0, event_count(origin, wanted.origin_dataset, start, end))
     progress.advance(noted.now.events)
-    pages = event_pages(
+    read = time_pages if wanted.source is ImportSource.AXIOM else event_pages
+    pages = read(
         origin,
         wanted.origin_dataset,
         start,

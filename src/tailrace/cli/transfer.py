@@ -56,15 +56,15 @@ class TransferProgress:
             self._console.print(printable(f"tailrace: {text}"), markup=False, soft_wrap=True)
 
     def _show(self) -> None:
+        told = f"{self._done} of {counted(self._files, 'file')}" if self._files else ""
         if self._bar is not None and self._task is not None:
-            told = f"{self._done} of {counted(self._files, 'file')}"
             self._bar.update(self._task, completed=self.copied_bytes, total=self._total_bytes, description=told)
         elif time.monotonic() - self._told_s >= LINE_EVERY_S:
             self._told_s = time.monotonic()
             size = self._size(self.copied_bytes)
             if self._total_bytes:
                 size += f" of {self._size(self._total_bytes)}"
-            self._console.print(f"{self._done} of {counted(self._files, 'file')}, {size}", soft_wrap=True)
+            self._console.print(", ".join(filter(None, (told, size))), soft_wrap=True)
 
 
 @contextmanager
