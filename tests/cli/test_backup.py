@@ -17,7 +17,9 @@ from support.commands import tailrace
 from support.s3 import Proxy, S3Server
 from support.waiting import wait_until
 
-from tailrace.backup.place import open_place
+from tailrace.backup.place import DirectoryPlace, open_place
+from tailrace.backup.restoring import DirectoryTarget
+from tailrace.backup.running import MAX_BACKUPS
 from tailrace.cli.backup import HttpSource
 
 if TYPE_CHECKING:
@@ -168,6 +170,44 @@ def test_backups_and_restores_that_are_killed_go_on(make_server: "MakeServer", t
     kills = run_killed(["restore", str(place), "--data", str(data)], {}, data / "lake")
     assert kills
     check_restored(make_server(data=data).start(), before)
+
+
+@pytest.mark.slow
+def test_what_a_signal_stops_ends_in_order_and_goes_on(
+    make_server: "MakeServer", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server().start()
+    server.create("web")
+    server.ingest("web", [{"n": 1}])
+    place, data, out = tmp_path / "place", tmp_path / "data", tmp_path / "out"
+    commands = {
+        "backup": [("backup", str(place)), "what is copied is not copied again"],
+        "restore": [("restore", str(place), "--data", str(data)), "what is copied is not copied again"],
+        "export": [("export", "web", str(out)), "whole days that are there are not asked for again"],
+    }
+    stops = {"backup": MAX_BACKUPS + 1, "restore": 1, "export": 1}  # which the server would have to wait for
+    puts = {DirectoryPlace: DirectoryPlace.put, DirectoryTarget: DirectoryTarget.put}
+
+    for name, (command, advice) in commands.items():
+        for _ in range(stops[name]):
+            once = threading.Lock()  # a second one would end the tests
+
+            def stop(*_: object, once: threading.Lock = once) -> None:
+                if once.acquire(blocking=False):
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            for place_ in puts:
+                monkeypatch.setattr(place_, "put", stop)
+            stopped = tailrace(*command, env=address(server))
+            assert (stopped.returncode, stopped.stderr) == (
+                143,
+                f"tailrace: stopped by SIGTERM; run it again: {advice}\n",
+            )
+        for place_, put in puts.items():
+            monkeypatch.setattr(place_, "put", put)
+        done = tailrace(*command, env=address(server))
+        assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("*/.unfinished"))
 
 
 def run_killed(arguments: list[str], env: dict[str, str], grows: Path) -> int:

@@ -103,6 +103,8 @@ def test_help_has_an_example(command: list[str]) -> None:
         "tailrace dataset info {given} compl-",
         pytest.param("tailrace ingest {given} compl-", marks=pytest.mark.slow),
         pytest.param("tailrace token create t {given} --dataset compl-", marks=pytest.mark.slow),
+        pytest.param("tailrace export {given} compl-", marks=pytest.mark.slow),
+        pytest.param("tailrace import {given} compl-", marks=pytest.mark.slow),
     ],
 )
 def test_the_shell_can_complete_names_of_datasets(server: "Server", line: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from tailrace.cli.client import ServerChoice, quoted, server_command
 from tailrace.cli.client import call as ask
+from tailrace.cli.completion import dataset_names
 from tailrace.cli.errors import CommandError
 from tailrace.cli.event_pages import day_counts, event_pages
 from tailrace.cli.output import counted
@@ -51,7 +52,7 @@ class _DayFile(Struct, frozen=True):
 
 @server_command
 def export(
-    dataset: Annotated[str, typer.Argument(help="Dataset to export.")],
+    dataset: Annotated[str, typer.Argument(help="Dataset to export.", autocompletion=dataset_names)],
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A directory, or s3://bucket/prefix; files go to TARGET/DATASET.")
     ],

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from tailrace.cli.errors import CommandError
+
 ENDING = (signal.SIGINT, signal.SIGTERM)  # of Ctrl-C, and of `timeout` and supervisors
 _SIGNALLED = 128  # and the signal's number: exit code of what a signal ended, as shells have it
 
@@ -38,3 +40,36 @@ def interruptible() -> Iterator[Interruption]:
     finally:
         for number, handler in zip(ENDING, before, strict=True):
             signal.signal(number, handler)
+
+
+class _Stopped(BaseException):
+    """A signal came."""
+
+
+@contextmanager
+def stoppable(advice: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM stop what is under way, which tidies up; a second one ends the command at once.
+
+    Raise CommandError with the advice, and the exit code that shells have for the signal. Beside the main thread, which
+    alone gets signals, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    number = 0
+
+    def stop(found: int, frame: FrameType | None) -> None:
+        nonlocal number
+        number = found
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise _Stopped
+
+    before = [signal.signal(each, stop) for each in ENDING]
+    try:
+        yield
+    except _Stopped as error:
+        raise CommandError(f"stopped by {signal.Signals(number).name}; {advice}", _SIGNALLED + number) from error
+    finally:
+        for each, handler in zip(ENDING, before, strict=True):
+            signal.signal(each, handler)

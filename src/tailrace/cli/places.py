@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tailrace.cli.errors import USAGE, CommandError, reason_of
+from tailrace.cli.interruption import stoppable
 
 if TYPE_CHECKING:
     from tailrace.backup.place import BackupPlace
@@ -22,11 +23,14 @@ def place_of(target: str) -> "BackupPlace":
 
 @contextmanager
 def place_errors(place: "BackupPlace", advice: str) -> Iterator[None]:
-    """Raise what fails in a place, or on this machine's disk, as CommandError, with what to do then."""
+    """Raise what fails in a place, or on this machine's disk, or a signal that stops it, as CommandError, with what to
+    do then.
+    """
     from tailrace.backup.place import PlaceInUse
 
     try:
-        yield
+        with stoppable(advice):
+            yield
     except PlaceInUse as error:
         raise CommandError(str(error)) from error
     except OSError as error:
