@@ -175,6 +175,10 @@ def test_answers_are_small_and_say_how_to_get_more(server: "Server", story: dict
             ]
             more = await called(client, "query_apl", apl=apl, limit=640, start="now-2h")
             assert (len(more["rows"]), more["notes"]) == (640, [])
+            limited = await called(client, "query_apl", apl=f"{apl} | limit 600")
+            assert (len(limited["rows"]), limited["notes"]) == (50, some["notes"])
+            wide = await called(client, "query_sql", sql=f'SELECT message FROM "{story["logs"]}", range(10000)')
+            assert (len(wide["rows"]), wide["notes"][0][:33]) == (50, "there are more than these 50 rows")
             help_ = await called(client, "apl_help", names=["summarize", "no_such()"])
             assert help_["found"][0]["syntax"].startswith("summarize")
             assert help_["notes"] == ["APL has no no_such: call apl_help without names for all"]
@@ -223,6 +227,7 @@ def test_errors_help(server: "Server", story: dict[str, str]) -> None:
             assert "dataset is missing" in await refused(client, "count_over_time", dataset="")
             assert "not found" in await refused(client, "monitor_history", monitor_id="none")
             assert "limit" in await refused(client, "query_apl", apl=f"['{logs}']", limit=5000)
+            assert len(await refused(client, "query_apl", apl="x" * 100_000)) < 2100
 
     asyncio.run(ask())
 

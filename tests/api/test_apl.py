@@ -170,6 +170,9 @@ def test_the_members_of_a_request(server: "Server", logs: str) -> None:
     query = f"['{logs}'] | project n"
 
     assert [row["n"] for row in rows(server, query, defaultLimit=2)] == [13, 12]
+    assert [row["n"] for row in rows(server, f"{query} | limit 3", maxRows=2)] == [13, 12]
+    assert [row["n"] for row in rows(server, f"{query} | limit 1", maxRows=2)] == [13]
+    assert [row["n"] for row in rows(server, f"{query} | summarize count() by n | order by n asc", maxRows=2)] == [0, 1]
     assert [row["n"] for row in rows(server, query, defaultOrder=[{"field": "n", "desc": False}])][:2] == [0, 1]
     assert rows(server, f"{query} | where n == wanted", variables={"wanted": 7}) == [{"n": 7}]
     unknown = {"libraries": ["x"], "queryOptions": {"disableCache": True}, "queryRegion": "eu", "whatever": 1}
@@ -255,6 +258,7 @@ def test_an_error_has_its_place(server: "Server", logs: str, apl: str, line: int
     ("body", "told"),
     [
         ({"defaultLimit": 1_000_001}, "defaultLimit"),
+        ({"maxRows": -1}, "maxRows"),
         ({"maxBinAutoGroups": 10_001}, "maxBinAutoGroups"),
         ({"startTime": "yesterday"}, "startTime"),
         ({"endTime": "now~1h"}, "endTime"),

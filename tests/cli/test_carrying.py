@@ -173,6 +173,36 @@ def test_a_full_disk_ends_an_export_in_words(server: "Server", filled: str, tmp_
     assert done.stdout.startswith("60 events in 2 files "), done.stderr
 
 
+@pytest.mark.slow
+def test_a_full_disk_ends_an_import_which_goes_on_once_there_is_space(
+    server: "Server", other: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "events.ndjson").write_text("".join(json.dumps(event) + "\n" for event in EVENTS))
+    defaults = pieces.pieces.__kwdefaults__ or {}
+    monkeypatch.setattr(pieces.pieces, "__kwdefaults__", {**defaults, "max_events": 9})
+    with small_disk(tmp_path / "disk", 1) as disk:
+        command = ("import", other, "events.ndjson", "--state", str(disk / "state"))
+        filling = fill(disk)
+        at_once = run(server, *command)
+        filling.unlink()
+        with breaking(monkeypatch, f"/v1/datasets/{other}/ingest", after=2, arrives=True):
+            run(server, *command)
+        filling = fill(disk)
+        later = run(server, *command)
+        names = sorted(path.name for path in disk.iterdir())
+        filling.unlink()
+        done = run(server, *command)
+
+    assert (at_once.returncode, at_once.stderr.partition("cannot be written: ")[2]) == (
+        1,
+        "No space left on device; give another --state\n",
+    )
+    assert (later.returncode, "No space left on device; run it again once it can be" in later.stderr) == (1, True)
+    assert names == ["filling", "state"]
+    assert done.stdout == "imported 60 events, 0 refused\n", done.stderr
+    assert [row["n"] for row in rows(server, other)] == list(range(60))
+
+
 def test_an_answer_of_a_part_is_none() -> None:
     answer = {
         "tables": [{"fields": [{"name": "n"}], "columns": [[1]]}],

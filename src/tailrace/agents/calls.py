@@ -9,6 +9,8 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.resolve import Resolve
 
+MAX_MESSAGE_CHARACTERS = 2000  # of an error
+
 Connect = Callable[[Mapping[str, str]], httpx.AsyncClient]
 """Returns a client of the API, with the credential that is in the headers of a request, where it has any."""
 
@@ -37,8 +39,13 @@ class Api:
             raise ToolError("what answers does not answer in JSON: it is no Tailrace server") from error
         if not answer.is_success:
             message = content.get("message") if isinstance(content, dict) else None
-            raise ToolError(str(message or f"the server answered with status {answer.status_code}"))
+            raise ToolError(_cut(str(message or f"the server answered with status {answer.status_code}")))
         return content
+
+
+def _cut(message: str) -> str:
+    """Return the words of an error, of which those may have the query."""
+    return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:MAX_MESSAGE_CHARACTERS]}…"
 
 
 def _api_of(context: Context[Connect]) -> Api:

@@ -56,7 +56,7 @@ async def query_sql(
 
     Give a condition on _time, as there is no other bound on it: WHERE _time > now() - INTERVAL 1 HOUR.
     """
-    answer = await api.post("/tailrace/v1/sql", {"sql": sql})
+    answer = await api.post("/tailrace/v1/sql", {"sql": sql, "maxRows": limit + 1})
     columns = [field["name"] for field in answer["fields"]]
     rows = [[row.get(name) for name in columns] for row in answer["rows"]]
     return shown(
@@ -119,6 +119,7 @@ async def ask_apl(
         "startTime": start,
         "endTime": end,
         "defaultLimit": limit + 1,
+        "maxRows": limit + 1,
         "maxBinAutoGroups": bins,
     }
     answer = await api.post("/v1/datasets/_apl?format=tabular-rows&totals=false", body)

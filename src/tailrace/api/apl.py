@@ -58,6 +58,7 @@ class AplBody(Struct, rename="camel"):
     include_cursor: bool | None = None
     include_cursor_field: bool | None = None
     default_limit: int | None = None
+    max_rows: int | None = None
     default_order: list[FieldOrder] | None = None
     max_bin_auto_groups: int | None = None
     variables: dict[str, Variable] | None = None
@@ -348,6 +349,7 @@ def _apl_body(sent: bytes) -> AplBody:
 def _request(body: AplBody, *, totals: bool, match_cursors: bool) -> AplRequest:
     """Return the query that a body asks for; raise BadRequest for what is past a limit."""
     _within("defaultLimit", body.default_limit, MAX_DEFAULT_LIMIT)
+    _within("maxRows", body.max_rows, MAX_DEFAULT_LIMIT)
     _within("maxBinAutoGroups", body.max_bin_auto_groups, MAX_BIN_AUTO_GROUPS)
     start_ns, end_ns = time_range(body.start_time, body.end_time)
     return AplRequest(
@@ -355,6 +357,7 @@ def _request(body: AplBody, *, totals: bool, match_cursors: bool) -> AplRequest:
         start_ns=start_ns,
         end_ns=end_ns,
         default_limit=body.default_limit or None,
+        most_rows=body.max_rows or None,
         default_order=tuple(body.default_order or ()),
         max_bin_auto_groups=body.max_bin_auto_groups or DEFAULT_BIN_AUTO_GROUPS,
         variables=body.variables or {},

@@ -4,8 +4,9 @@ asked for.
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -24,6 +25,7 @@ class Sql(Struct, rename="camel"):
 
     sql: str
     schema_only: bool = False  # the columns of the answer, without rows
+    max_rows: Annotated[int, Meta(ge=1)] | None = None  # of the answer, which has the first so many
 
 
 async def query(request: Request, services: Services, grant: Grant) -> Response:
@@ -44,6 +46,7 @@ async def query(request: Request, services: Services, grant: Grant) -> Response:
             check_organisation=partial(require_own, grant),
             interrupt=interrupt,
             schema_only=body.schema_only,
+            most_rows=body.max_rows,
         )
         services.access.budgets.spend(grant, Usage(rows=result.table.num_rows))
         return begun(FORMATS[media_type](result))

@@ -6,6 +6,7 @@ arrived is in the file, and is sent first, under the same key.
 
 import os
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -80,5 +81,9 @@ class ImportState:
                 os.fsync(file.fileno())
             partial.replace(self.path)
         except OSError as error:
-            raise CommandError(f"{self.path} cannot be written: {reason_of(error)}; give another --state") from error
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            # Another file would know nothing of what was sent.
+            advice = "run it again once it can be" if self.now.sent or self.now.pending else "give another --state"
+            raise CommandError(f"{self.path} cannot be written: {reason_of(error)}; {advice}") from error
         self.now = now

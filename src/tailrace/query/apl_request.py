@@ -28,6 +28,7 @@ class AplRequest(Struct, frozen=True, kw_only=True):
     start_ns: int | None = None
     end_ns: int | None = None  # None: up to and including now, with a message that says so
     default_limit: int | None = None  # rows, where the query itself has no limit
+    most_rows: int | None = None  # of each table, whatever the query says
     default_order: tuple[FieldOrder, ...] = ()  # where the query itself has none
     max_bin_auto_groups: int = DEFAULT_BIN_AUTO_GROUPS
     variables: Mapping[str, Variable] = {}  # read like leading `let`s

@@ -51,12 +51,10 @@ class CompiledQuery:
         self.united = united_page_of(self.relation, self.order, self.limit) if self.page is None else None
 
     def _limit(self) -> int:
+        most = min(self.request.most_rows or MAX_ROWS, MAX_ROWS)
         if self.relation.limited:
-            return MAX_ROWS
-        default = self.request.default_limit
-        if self.relation.events:
-            return min(default or DEFAULT_ROWS, MAX_ROWS)
-        return min(default or MAX_ROWS, MAX_ROWS)
+            return most
+        return min(self.request.default_limit or (DEFAULT_ROWS if self.relation.events else MAX_ROWS), most)
 
     def _order(self) -> tuple[Key, ...]:
         default = self.request.default_order

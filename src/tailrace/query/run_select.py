@@ -33,12 +33,14 @@ def run_sql(
     check_organisation: Check | None = None,
     interrupt: Interrupt | None = None,
     schema_only: bool = False,
+    most_rows: int | None = None,
 ) -> Result:
     """Run one SELECT over datasets, every event acknowledged before included; or tell of one, or of the datasets.
 
     `check(dataset)` raises Forbidden for a dataset that may not be read. A view is looked up and run as `views` says,
     whose query does not count, with `check_organisation` as in `run_apl`; its rows are within the engine's limit of
-    rows. `view_names()` are those of all views that may be read, in order. With `schema_only` the answer has no rows.
+    rows. `view_names()` are those of all views that may be read, in order. With `schema_only` the answer has no rows,
+    with `most_rows` the first so many.
 
     Raise QueryInvalid, QueryFailed, DatasetNotFound, Forbidden, Overloaded.
     """
@@ -71,7 +73,7 @@ def run_sql(
         assert isinstance(select, exp.Query)
         select = select.limit(0, copy=False)
     plan = sql.plan(select, datasets.snapshot, view)
-    table = engine.run(plan, interrupt, is_explained=question.kind == "plan")
+    table = engine.run(plan, interrupt, is_explained=question.kind == "plan", most_rows=most_rows)
     if question.kind == "columns":
         table = sql.described(table)
     if schema_only:

@@ -178,7 +178,8 @@ class DuckDB(Engine):
         sources = f"WITH {ctes} " if ctes else ""
         if statement.is_explained:
             return self._explained(connection, f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
-        relation = connection.sql(f"{sources}FROM (\n{text}\n) LIMIT {max_rows + 1}")
+        most_rows = max_rows + 1 if statement.most_rows is None else min(statement.most_rows, max_rows + 1)
+        relation = connection.sql(f"{sources}FROM (\n{text}\n) LIMIT {most_rows}")
         columns, types = relation.columns, [str(kind) for kind in relation.types]
         if len(statement.names) == len(columns):
             columns = [name or column for name, column in zip(statement.names, columns, strict=True)]

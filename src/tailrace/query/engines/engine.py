@@ -34,6 +34,7 @@ class Statement(Struct, frozen=True):
     sources: dict[str, str]
     names: tuple[str, ...]  # of the columns of the result
     is_explained: bool = False  # how it would run is the answer
+    most_rows: int | None = None  # of the answer, which has no others; None: as many as there may be
 
 
 class SqlRefused(QueryInvalid):
@@ -90,8 +91,15 @@ class Engine(ABC):
     answers: AnswerCache
     spreader: Spreader | None = None  # what runs parts of large queries elsewhere
 
-    def run(self, plan: Plan, interrupt: Interrupt | None = None, *, is_explained: bool = False) -> pa.Table:
-        """Return the answer as an Arrow table; a VARIANT column comes as JSON text.
+    def run(
+        self,
+        plan: Plan,
+        interrupt: Interrupt | None = None,
+        *,
+        is_explained: bool = False,
+        most_rows: int | None = None,
+    ) -> pa.Table:
+        """Return the answer as an Arrow table, or its first `most_rows`; a VARIANT column comes as JSON text.
 
         With `is_explained` it is how the query would run, in a table with the name of each part and its text.
 
@@ -101,7 +109,7 @@ class Engine(ABC):
         hot = {source.hot_name: source.hot for source in plan.sources if source.hot is not None}
         sources = {source.name: rendered(source.select) for source in plan.sources}
         try:
-            statement = Statement(rendered(plan.query), sources, plan.names, is_explained)
+            statement = Statement(rendered(plan.query), sources, plan.names, is_explained, most_rows)
             return self.answer(statement, hot, interrupt or Interrupt())
         except SqlRefused as error:
             raise QueryInvalid(f"SQL: {_message(error.message, plan)}") from error
