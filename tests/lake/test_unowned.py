@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.object_stores import FaultyStore
 from support.shared_lakes import BY_HAND, SharedStores, shared_stores, values, values_of
 
-from tailrace.events import DatasetNotFound, DatasetUnavailable, Overloaded
+from tailrace.events import DatasetNotFound, DatasetUnavailable, Overloaded, ShuttingDown
 from tailrace.lake import LakeSettings, Snapshot
 from tailrace.lake.table import DatasetTable
 from tailrace.lake.unowned import UnownedDatasets
+from tailrace.log.object_threads import OBJECTS
 
 
 @pytest.fixture
@@ -67,6 +69,26 @@ def test_what_is_committed_while_the_logs_are_read_is_answered_once(
     found = snapshot(stores)
     assert values_of(lake.catalog, found) == [1, 2, 3]
     assert found.hot == ()
+
+
+def test_a_question_that_is_given_up_reads_no_further_where_the_logs_have_nothing_for_it(stores: SharedStores) -> None:
+    for n in range(2 * OBJECTS):
+        stores.append("w1", n, "other")
+    checks = iter(range(5))
+
+    def check() -> None:
+        if next(checks, None) is None:
+            raise ShuttingDown("it is given up")
+
+    store = stores.logs
+    assert isinstance(store, FaultyStore)
+    unowned = UnownedDatasets(stores.lakes[0].catalog, store, BY_HAND)
+    with pytest.raises(ShuttingDown):
+        unowned.snapshot("d", timeout_s=20, check=check)
+    with pytest.raises(Overloaded, match="still being read"):
+        unowned.snapshot("d", timeout_s=-1)
+    unowned.close()
+    assert store.requests <= OBJECTS + 10
 
 
 def test_datasets_are_listed_without_a_change(stores: SharedStores) -> None:

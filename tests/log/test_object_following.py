@@ -17,6 +17,7 @@ from support.waiting import wait_until
 from tailrace.events import Batch, ShuttingDown, StorageUnavailable, TailraceError
 from tailrace.log import LogSettings, ObjectLog, ObjectLogFollower, Positions, delete_released, object_cursor
 from tailrace.log.object_cursor import objects_of
+from tailrace.log.object_threads import OBJECTS, WRITERS
 from tailrace.storage.object_store import ObjectStoreUnavailable
 
 TIMEOUT_S = 20.0
@@ -247,6 +248,104 @@ def test_after_an_object_whose_end_is_damaged_the_next_is_found() -> None:
         second = append_now(log, make_batch("a"))
         follower.catch_up(TIMEOUT_S)
         assert received.found[("w1", "a")] == [first, second]
+
+
+@pytest.mark.parametrize("unbounded_s", [0.0, 1e9])  # read several at a time, or one after the other
+def test_what_is_closed_reads_no_further_in_the_middle_of_much(
+    monkeypatch: pytest.MonkeyPatch, unbounded_s: float
+) -> None:
+    monkeypatch.setattr(object_cursor, "UNBOUNDED_S", unbounded_s)
+    store, received = FaultyStore(), Received()
+    begun, goes_on = threading.Semaphore(0), threading.Event()
+
+    def read_end(name: str, length: int) -> tuple[bytes, int]:
+        begun.release()
+        goes_on.wait(TIMEOUT_S)
+        return FaultyStore.read_end(store, name, length)
+
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        received.follow(follower, "a")
+        for _ in range(3 * OBJECTS):
+            append_now(log, make_batch("a"))
+        store.read_end = read_end  # type: ignore[method-assign]
+        with pytest.raises(TailraceError):
+            follower.catch_up(0.01)
+        assert begun.acquire(timeout=TIMEOUT_S)
+        closing = threading.Thread(target=follower.close)
+        closing.start()
+        wait_until(lambda: follower._closing, TIMEOUT_S)
+        goes_on.set()
+        closing.join()
+        assert len(received.found.get(("w1", "a"), [])) <= 1
+        read = 1
+        while begun.acquire(blocking=False):
+            read += 1
+        assert read <= OBJECTS + 1
+        assert not [each for each in threading.enumerate() if each.name.startswith(("tailrace-fetch", "tailrace-read"))]
+
+
+def test_what_is_closed_reads_no_further_behind_what_is_to_be_followed() -> None:
+    store, received = FaultyStore(), Received()
+    begun, goes_on = threading.Semaphore(0), threading.Event()
+    errors: list[Exception] = []
+
+    def read_end(name: str, length: int) -> tuple[bytes, int]:
+        begun.release()
+        goes_on.wait(TIMEOUT_S)
+        return FaultyStore.read_end(store, name, length)
+
+    def follow() -> None:
+        try:
+            received.follow(follower, "b")
+        except ShuttingDown as error:
+            errors.append(error)
+
+    with open_log(store, "w1") as log, following(store, received) as follower:
+        follower.catch_up(TIMEOUT_S)
+        for _ in range(3 * OBJECTS):
+            append_now(log, make_batch("a"))
+        store.read_end = read_end  # type: ignore[method-assign]
+        behind = threading.Thread(target=follow)
+        behind.start()
+        for _ in range(OBJECTS):
+            assert begun.acquire(timeout=TIMEOUT_S)
+        closing = threading.Thread(target=follower.close)
+        closing.start()
+        wait_until(lambda: follower._closing, TIMEOUT_S)
+        goes_on.set()
+        behind.join()
+        closing.join()
+        assert errors
+        later = 0
+        while begun.acquire(blocking=False):
+            later += 1
+        assert later <= 1
+
+
+def test_what_is_followed_goes_on_while_much_is_read_behind_other_datasets() -> None:
+    store, received = FaultyStore(), Received()
+    is_full, goes_on = threading.Semaphore(0), threading.Event()
+
+    def hold(writer: str, batches: list[tuple[int, Batch]]) -> None:
+        is_full.release()
+        goes_on.wait(TIMEOUT_S)
+
+    logs = [open_log(store, f"w{number}") for number in range(WRITERS + 1)]
+    for log in logs:
+        append_now(log, make_batch("b"))
+    with following(store, received) as follower:
+        received.follow(follower, "a")
+        behind = threading.Thread(target=follower.follow, args=({"b": {}}, hold, lambda: None))
+        behind.start()
+        for _ in range(WRITERS):
+            assert is_full.acquire(timeout=TIMEOUT_S)
+        positions = [append_now(log, make_batch("a")) for log in logs]
+        follower.catch_up(TIMEOUT_S / 2)
+        assert [received.found[f"w{n}", "a"] for n in range(len(logs))] == [[position] for position in positions]
+        goes_on.set()
+        behind.join()
+    for log in logs:
+        log.close()
 
 
 def test_a_question_is_refused_once_it_is_closed() -> None:

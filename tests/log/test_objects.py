@@ -32,7 +32,7 @@ from tailrace.log import (
     segments,
 )
 from tailrace.log.damage import FoundDamage
-from tailrace.log.object_reading import fetch_end, read_datasets
+from tailrace.log.object_reading import batches_in, fetch_datasets
 from tailrace.storage.object_store import ObjectStoreUnavailable
 
 
@@ -361,7 +361,7 @@ def test_the_frames_of_some_datasets_are_read_from_an_object_by_its_index(
 
     found = [
         (position, fields_of(batch))
-        for position, batch in read_datasets(store, fetch_end(store, name), wanted, FoundDamage())
+        for position, batch in batches_in(fetch_datasets(store, name, wanted), FoundDamage())
     ]
 
     everything = [(position, fields_of(batch)) for position, batch in log.read(0)]
@@ -381,7 +381,7 @@ def test_of_a_large_object_only_the_ranges_asked_for_are_fetched() -> None:
         return fetch(name, ranges)
 
     store.read_ranges = counted  # type: ignore[method-assign]
-    found = list(read_datasets(store, fetch_end(store, object_names_of(store)[-1]), {"b"}, FoundDamage()))
+    found = list(batches_in(fetch_datasets(store, object_names_of(store)[-1], {"b"}), FoundDamage()))
     assert [batch.dataset for _, batch in found] == ["b"]
     assert [2_000_000 < length < 2_001_000 for length in fetched] == [True]
 
@@ -392,7 +392,7 @@ def test_an_index_of_many_datasets_is_read_whole() -> None:
         for number in range(3000):
             log.append(make_batch(f"a-dataset-with-a-long-name-{number}"), lambda *_: None)
     names = object_names_of(store)
-    found = list(read_datasets(store, fetch_end(store, names[-1]), {"a-dataset-with-a-long-name-1234"}, FoundDamage()))
+    found = list(batches_in(fetch_datasets(store, names[-1], {"a-dataset-with-a-long-name-1234"}), FoundDamage()))
     assert [batch.dataset for _, batch in found] == ["a-dataset-with-a-long-name-1234"]
     with open_log(store) as log:
         assert append_now(log, make_batch()) == 3003
@@ -417,7 +417,7 @@ def test_damage_is_reported_and_costs_what_it_hit_alone(data: st.DataObject) -> 
         assert set(given_out) - set(found) <= {given_out[1]}
         after = append_now(log, make_batch())
         assert after > given_out[2]
-        list(read_datasets(store, fetch_end(store, name), {"set-1"}, FoundDamage()))
+        list(batches_in(fetch_datasets(store, name, {"set-1"}), FoundDamage()))
 
 
 def test_a_damaged_newest_object_does_not_have_its_positions_used_again() -> None:

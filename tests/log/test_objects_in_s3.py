@@ -2,7 +2,10 @@
 
 import random
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import pytest
 from log.kit import make_batch
@@ -12,10 +15,21 @@ from support.rounds import rounds
 from support.s3 import Fault, Proxy, S3Server
 
 from tailrace.events import Batch, TailraceError
-from tailrace.log import DishonestStore, LogSettings, ObjectLog, Subscription, require_conditional_put
+from tailrace.log import (
+    DishonestStore,
+    LogSettings,
+    ObjectLog,
+    ReaderThreads,
+    Subscription,
+    frames,
+    read_behind,
+    require_conditional_put,
+)
 from tailrace.log.damage import FoundDamage
-from tailrace.log.object_reading import fetch_end, read_datasets
-from tailrace.storage.object_store import open_s3
+from tailrace.log.object_format import directory_of, encode_object, object_name
+from tailrace.log.object_reading import batches_in, fetch_datasets
+from tailrace.log.object_threads import OBJECTS
+from tailrace.storage.object_store import ObjectStore, StoredObject, open_s3
 
 FAULTS: tuple[Fault, ...] = ("slow down", "cut", "cut after it was done", "error after it was done", "late")
 SHARE = 0.4  # of requests that fail, and as many of the others that are slow
@@ -46,10 +60,9 @@ def test_a_log_on_s3_is_written_read_released_and_reopened(s3: S3Server, proxy: 
         ]
         assert not log.damage
         newest = store.listing("writer")[-2].name
-        assert [batch.dataset for _, batch in read_datasets(store, fetch_end(store, newest), {"b"}, FoundDamage())] == [
-            "b"
-        ]
-        assert list(read_datasets(store, fetch_end(store, newest), {"a"}, FoundDamage())) == []
+        found = batches_in(fetch_datasets(store, newest, {"b"}), FoundDamage())
+        assert [batch.dataset for _, batch in found] == ["b"]
+        assert list(batches_in(fetch_datasets(store, newest, {"a"}), FoundDamage())) == []
 
 
 def test_a_store_that_puts_over_objects_is_refused(s3: S3Server, proxy: Proxy) -> None:
@@ -130,3 +143,46 @@ def _append_while_it_fails(proxy: Proxy, url: str, *, appends: int, put_timeout_
         last_life = {number for number in refused if number >= 2 * THREADS * appends}
         assert refused
         assert not last_life & set(numbers)
+
+
+class Counted(ObjectStore):
+    """A store that counts its requests, and how many are under way when one begins."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        super().__init__(store._store, store.url)
+        self.lists = 0
+        self.under_way: list[int] = []  # with each read, of how many reads it is one
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def listing(self, directory: str, after: str | None = None) -> list[StoredObject]:
+        self.lists += 1
+        return super().listing(directory, after)
+
+    def read_end(self, name: str, length: int) -> tuple[bytes, int]:
+        with self._lock:
+            self._now += 1
+            self.under_way.append(self._now)
+        try:
+            return super().read_end(name, length)
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+@pytest.mark.slow
+def test_many_objects_behind_are_read_several_at_the_same_time(s3: S3Server, proxy: Proxy) -> None:
+    direct = open_s3(s3.url())
+    payload, objects = frames.prepare(make_batch("a")), 500
+    with ThreadPoolExecutor(8) as putting:
+        for position in range(1, objects + 1):
+            content = encode_object([("a", payload)], first_position=position, last_position=position, session="0" * 32)
+            putting.submit(direct.create, object_name(directory_of("w1"), position), content)
+    proxy.after = lambda *_: time.sleep(0.03)
+    store, threads = Counted(open_s3(direct.url)), ReaderThreads()
+    found: list[int] = []
+    read_behind(store, {"a": {}}, lambda _, group: found.extend(each for each, _ in group), threads, 5.0)
+    threads.close()
+    assert found == list(range(1, objects + 1))
+    assert (len(store.under_way), store.lists) == (objects, 2)  # one each, and whether there is more
+    assert median(store.under_way) >= OBJECTS / 2

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from tailrace.events import Batch
+from tailrace.events import Batch, ShuttingDown
 from tailrace.lake.catalog import DatasetInfo
 from tailrace.lake.dataset_state import DatasetState, StoredDataset, UnavailableDataset, known_info, read_dataset
 from tailrace.lake.datasets import Datasets
@@ -194,9 +194,11 @@ class DatasetOpener:
         state, delay_s, is_told = self._state, RETRY_S, False
 
         def accept(writer: str, batches: list[tuple[int, Batch]]) -> None:
+            self._accept(opened, writer, batches)
+
+        def check() -> None:
             if all(each.dropped for each in opened.values()):
                 raise _GivenError
-            self._accept(opened, writer, batches)
 
         def joined() -> None:
             with state.lock:
@@ -211,9 +213,9 @@ class DatasetOpener:
             if not behind:
                 return
             try:
-                self._follower.follow(behind, accept, joined)
+                self._follower.follow(behind, accept, joined, check=check)
                 return
-            except _GivenError:
+            except (_GivenError, ShuttingDown):
                 return
             except Exception:
                 if not is_told and not state.is_closing:

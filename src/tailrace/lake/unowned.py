@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 import pyarrow as pa
@@ -20,10 +19,9 @@ from tailrace.lake.shred import Shredder
 from tailrace.lake.snapshot import Check, FieldsView, HotTable, Received, Snapshot, no_check
 from tailrace.lake.state import unavailable_error
 from tailrace.lake.table import DatasetTable
-from tailrace.log import Positions, furthest, read_behind
+from tailrace.log import Positions, ReaderThreads, furthest, read_behind
 from tailrace.storage.object_store import ObjectStore
 
-READERS = 16  # writers whose logs are read at the same time
 RETRY_S = 10.0  # for which a request to the store of the logs that fails is made again
 RETRY_AFTER_S = 5
 
@@ -40,11 +38,11 @@ class UnownedDatasets:
         self._catalog = catalog
         self._logs = logs
         self._settings = settings
-        self._readers = ThreadPoolExecutor(READERS, "tailrace-read")
+        self._readers = ReaderThreads()
 
     def close(self) -> None:
         """Stop the threads."""
-        self._readers.shutdown()
+        self._readers.close()
 
     def snapshot(self, name: str, *, timeout_s: float, check: Check = no_check) -> Snapshot:
         """Return a dataset with everything that was stored in any log before the call.
@@ -81,9 +79,13 @@ class UnownedDatasets:
         lock = threading.Lock()
         size = 0
 
+        def goes_on() -> None:
+            check()
+            if time.monotonic() > give_up_s:
+                raise Overloaded(f"events of {name!r} are still being read", retry_after_s=RETRY_AFTER_S)
+
         def add(writer: str, batches: list[tuple[int, Batch]]) -> None:
             nonlocal size
-            check()
             new = [(position, batch) for position, batch in batches if position > behind.get(writer, 0)]
             with lock:
                 known = found.setdefault(writer, [])
@@ -96,10 +98,8 @@ class UnownedDatasets:
                         "can be read for a query",
                         retry_after_s=RETRY_AFTER_S,
                     )
-            if time.monotonic() > give_up_s:
-                raise Overloaded(f"events of {name!r} are still being read", retry_after_s=RETRY_AFTER_S)
 
-        read_behind(self._logs, {name: behind}, add, self._readers, RETRY_S)
+        read_behind(self._logs, {name: behind}, add, self._readers, RETRY_S, check=goes_on)
         return found
 
     def _with_rows(

@@ -12,6 +12,7 @@ from tailrace.log.object_following import ObjectLogFollower
 from tailrace.log.object_names import WriterFenced
 from tailrace.log.object_probe import DishonestStore, require_conditional_put
 from tailrace.log.object_release import delete_released
+from tailrace.log.object_threads import ReaderThreads
 from tailrace.log.objects import ObjectLog
 from tailrace.log.positions import FIRST_WRITER, Positions, covers, furthest, same
 from tailrace.log.reading import LogReader
@@ -35,6 +36,7 @@ __all__ = [
     "ObjectLog",
     "ObjectLogFollower",
     "Positions",
+    "ReaderThreads",
     "Subscription",
     "WriterFenced",
     "covers",

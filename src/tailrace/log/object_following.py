@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from tailrace.events import Overloaded, ShuttingDown, StorageUnavailable
@@ -14,19 +13,20 @@ from tailrace.log.object_cursor import (
     LAST_POSITION,
     LIST_EVERY_S,
     DeliverFrom,
+    LogReading,
     ObjectCursor,
-    call_each,
-    first_due,
+    objects_after,
     read_behind,
     writers_of,
 )
+from tailrace.log.object_format import LogObject
+from tailrace.log.object_threads import ReaderThreads
 from tailrace.log.positions import Positions
 from tailrace.log.segments import Damage
 from tailrace.storage.object_store import ObjectStore
 
 POLL_S = 0.2  # between the beginnings of two polls that nobody asked for
 DISCOVER_S = 2.0  # between two looks for new writers that nobody asked for
-READERS = 16  # writers that are read at the same time
 JOIN_S = 0.5  # a pass over all writers that takes less is made once more while no poll runs
 RETRY_S = 5.0  # for which a request that fails is made again, before the poll counts as failed
 RETRY_AFTER_S = 5
@@ -73,7 +73,8 @@ class ObjectLogFollower:
         self._list_every_s = list_every_s
         self._retry_s = retry_s
         self._found = FoundDamage()
-        self._readers = ThreadPoolExecutor(READERS, "tailrace-read")
+        self._polling = ReaderThreads()
+        self._opening = ReaderThreads()  # so that what is followed goes on while much is read behind it
         self._thread = threading.Thread(target=self._run, name="tailrace-follow", daemon=True)
 
         self._turn = threading.Lock()  # held during a poll; guards what follows
@@ -93,13 +94,14 @@ class ObjectLogFollower:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; nothing is delivered after this."""
+        """Stop, also in the middle of much to read; nothing is delivered after this."""
         with self._state:
             self._closing = True
             self._state.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        self._readers.shutdown()
+        self._polling.close()
+        self._opening.close()
 
     @property
     def damage(self) -> Sequence[Damage]:
@@ -133,25 +135,51 @@ class ObjectLogFollower:
 
     # Datasets
 
-    def follow(self, behind: Mapping[str, Positions], deliver: DeliverFrom, joined: Callable[[], None]) -> None:
+    def follow(
+        self,
+        behind: Mapping[str, Positions],
+        deliver: DeliverFrom,
+        joined: Callable[[], None],
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Deliver what is stored of datasets behind the positions of each, then follow them.
 
         What is behind goes to `deliver`, later batches to the deliver function of all; between the two `joined` is
-        called. Takes as long as reading it does; the others are followed meanwhile. Raise ObjectStoreUnavailable,
-        LogVersionError, and what `deliver` raises: then none of the datasets is followed, and this can be repeated.
+        called. Takes as long as reading it does; the others are followed meanwhile. `check` is called before each
+        object, in several threads, and raises to give up. Raise ObjectStoreUnavailable, LogVersionError, ShuttingDown
+        after `close`, and what `deliver` and `check` raise: then none of the datasets is followed, and this can be
+        repeated.
         """
+
+        def read() -> None:
+            read_behind(
+                self._store,
+                behind,
+                deliver,
+                self._opening,
+                self._retry_s,
+                check=goes_on,
+                cursors=cursors,
+                found=self._found,
+            )
+
+        def goes_on() -> None:
+            check()
+            self._check()
+
         cursors: dict[str, ObjectCursor] = {}
         took_s = JOIN_S
         while took_s >= JOIN_S:
             began_s = time.monotonic()
-            self._read_behind(cursors, behind, deliver)
+            read()
             took_s = time.monotonic() - began_s
         with self._turn:
             with self._state:
                 datasets = self._datasets
             # Objects may be gone that were due when this node had other datasets, or none.
             self._advance(list(self._cursors), datasets, lists=True)
-            self._read_behind(cursors, behind, deliver)
+            read()
             joined()
             with self._state:
                 self._datasets |= behind.keys()
@@ -160,11 +188,6 @@ class ObjectLogFollower:
         """Follow datasets no more; what is being read is still delivered."""
         with self._state:
             self._datasets -= frozenset(datasets)
-
-    def _read_behind(
-        self, cursors: dict[str, ObjectCursor], behind: Mapping[str, Positions], deliver: DeliverFrom
-    ) -> None:
-        read_behind(self._store, behind, deliver, self._readers, self._retry_s, cursors=cursors, found=self._found)
 
     # In the thread
 
@@ -179,7 +202,7 @@ class ObjectLogFollower:
                 self._asked = False
             began_s = time.monotonic()
             try:
-                self._poll(with_new_writers=asked)
+                self._poll(is_asked=asked)
             except Exception as error:
                 if self._failure is None and not self._closing:
                     logger.exception("the logs of other nodes cannot be read, which is tried again")
@@ -201,36 +224,50 @@ class ObjectLogFollower:
                     began_s + self._poll_s - time.monotonic(),
                 )
 
-    def _poll(self, *, with_new_writers: bool) -> None:
+    def _poll(self, *, is_asked: bool) -> None:
         """Read everything that was stored when this began, of new writers too."""
         with self._turn:
             with self._state:
                 datasets = self._datasets
             now_s = time.monotonic()
-            is_due = with_new_writers or now_s - self._discovered_s >= DISCOVER_S
-            discovering = self._readers.submit(self._retried, writers_of, self._store) if is_due else None
+            is_due = is_asked or now_s - self._discovered_s >= DISCOVER_S
+            discovering = self._polling.submit(self._retried, writers_of, self._store) if is_due else None
             self._advance(list(self._cursors), datasets)
             if discovering is not None:
-                new = [writer for writer in discovering.result() if writer not in self._cursors]
-                # Where nothing is followed there is nothing to deliver before the newest object.
-                after = 0 if datasets else LAST_POSITION
-                for writer in new:
-                    self._cursors[writer] = self._cursor(writer, self._retried(first_due, self._store, writer, after))
-                self._advance(new, datasets)
+                self._advance([each for each in discovering.result() if each not in self._cursors], datasets)
                 self._discovered_s = now_s
             positions = {writer: cursor.position for writer, cursor in self._cursors.items()}
         self._read(positions)
 
     def _advance(self, writers: Sequence[str], datasets: frozenset[str], *, lists: bool = False) -> None:
-        def advance(writer: str) -> None:
-            self._cursors[writer].advance_retried(datasets, self._deliver, self._retry_s, lists=lists)
+        """Read the logs of writers, of which some may be new."""
+        reading = LogReading(datasets, self._deliver, self._retry_s, self._check)
 
-        call_each(self._readers, advance, writers)
+        def advance(writer: str) -> None:
+            if writer not in self._cursors:
+                # Where nothing is followed there is nothing to deliver before the newest object.
+                after = 0 if datasets else LAST_POSITION
+                objects = reading.retried(lambda: objects_after(self._store, writer, after))
+                self._cursors[writer] = self._cursor(writer, objects, after)
+            self._cursors[writer].advance(reading, lists=lists)
+
+        self._polling.call_each(advance, writers)
+
+    def _check(self) -> None:
+        if self._closing:
+            raise ShuttingDown("the server is shutting down")
 
     def _retried(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         return object_retry.retried(lambda: call(*arguments, **named), self._retry_s)
 
-    def _cursor(self, writer: str, due: int) -> ObjectCursor:
+    def _cursor(self, writer: str, behind: Sequence[LogObject], after: int) -> ObjectCursor:
         return ObjectCursor(
-            self._store, writer, due, self._found, list_every_s=self._list_every_s, is_released=self._is_released
+            self._store,
+            writer,
+            behind,
+            after,
+            self._polling,
+            self._found,
+            list_every_s=self._list_every_s,
+            is_released=self._is_released,
         )

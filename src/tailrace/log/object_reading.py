@@ -20,6 +20,8 @@ from tailrace.log.object_retry import retried
 from tailrace.log.segments import Damage
 from tailrace.storage.object_store import ObjectMissing, ObjectStore, ObjectStoreUnavailable
 
+WHOLE_BYTES = 256 * 1024  # of an object that is fetched whole: a second request takes longer than so many bytes
+
 logger = logging.getLogger(__name__)
 
 
@@ -66,39 +68,64 @@ class FetchedEnd(Struct, frozen=True, eq=False):
     end: ObjectEnd | None  # None where it is damaged
 
 
-def fetch_end(store: ObjectStore, name: str) -> FetchedEnd:
-    """Fetch as much of the end of an object as its index needs. Raise ObjectMissing, ObjectStoreUnavailable."""
-    content, size_bytes = store.read_end(name, END_BYTES)
+def fetch_end(store: ObjectStore, name: str, at_once: int = END_BYTES) -> FetchedEnd:
+    """Fetch as much of the end of an object as its index needs, and at least so many bytes.
+
+    Raise ObjectMissing, ObjectStoreUnavailable.
+    """
+    content, size_bytes = store.read_end(name, at_once)
     needed = needed_end_bytes(content)
     if needed > len(content):
         content, size_bytes = store.read_end(name, needed)
     return FetchedEnd(name, content, size_bytes, read_object_end(content, size_bytes))
 
 
-def read_datasets(
-    store: ObjectStore, fetched: FetchedEnd, datasets: Collection[str], found: FoundDamage, *, from_position: int = 0
-) -> Iterator[tuple[int, Batch]]:
-    """Yield the batches of some datasets in an object, fetching little else; dataset by dataset, each in order.
+class FetchedObject(Struct, frozen=True, eq=False):
+    """What was fetched of an object for some datasets: all of it where its end is damaged."""
 
-    Where the index is damaged, the whole object is read. Raise ObjectMissing, ObjectStoreUnavailable, LogVersionError.
+    name: str
+    datasets: Collection[str]
+    end: ObjectEnd | None  # None where it is damaged
+    parts: Sequence[tuple[int, bytes]]  # each with its offset; one of each dataset that is there
+
+
+def fetch_datasets(
+    store: ObjectStore, name: str, datasets: Collection[str], *, size_bytes: int = END_BYTES
+) -> FetchedObject:
+    """Fetch the ranges of some datasets in an object, and little else; one of a small size in one request.
+
+    Raise ObjectMissing, ObjectStoreUnavailable.
     """
-    name, end = fetched.name, fetched.end
-    if end is None:
-        for position, batch in read_object(name, store.read(name), from_position, found):
-            if batch.dataset in datasets:
-                yield position, batch
-        return
-    present = end.index.datasets
+    at_once = max(size_bytes, END_BYTES) if size_bytes <= WHOLE_BYTES else END_BYTES
+    fetched = fetch_end(store, name, at_once)
+    if fetched.end is None:
+        return FetchedObject(name, datasets, None, [(0, store.read(name))])
+    present = fetched.end.index.datasets
     wanted = sorted(present[each] for each in present.keys() & datasets)
     start = fetched.size_bytes - len(fetched.content)
     if wanted and wanted[0][0] >= start:  # a small object, of which everything is here
         parts = [fetched.content[offset - start : offset - start + length] for offset, length in wanted]
     else:
         parts = store.read_ranges(name, wanted) if wanted else []
-    for (offset, length), part in zip(wanted, parts, strict=True):
+    for (_, length), part in zip(wanted, parts, strict=True):
         if len(part) != length:  # it was replaced by one without batches meanwhile
             raise ObjectStoreUnavailable(f"{name} has changed while it was read")
-        yield from read_range(name, part, offset, from_position, found)
+    offsets = [offset for offset, _ in wanted]
+    return FetchedObject(name, datasets, fetched.end, list(zip(offsets, parts, strict=True)))
+
+
+def batches_in(fetched: FetchedObject, found: FoundDamage) -> Iterator[tuple[int, Batch]]:
+    """Yield the batches that were fetched, dataset by dataset, each in order; damage is skipped and added.
+
+    Raise LogVersionError when a newer version wrote the object.
+    """
+    for offset, part in fetched.parts:
+        if fetched.end is not None:
+            yield from read_range(fetched.name, part, offset, 0, found)
+            continue
+        for position, batch in read_object(fetched.name, part, 0, found):
+            if batch.dataset in fetched.datasets:
+                yield position, batch
 
 
 def missing(expected: int, following: LogObject) -> Damage:
