@@ -348,6 +348,34 @@ def test_what_is_followed_goes_on_while_much_is_read_behind_other_datasets() -> 
         log.close()
 
 
+def test_the_log_of_a_writer_that_is_gone_is_looked_at_seldom_and_whenever_somebody_asks() -> None:
+    store, received = FaultyStore(), Received()
+    asked: list[str] = []
+
+    def read_end(name: str, length: int) -> tuple[bytes, int]:
+        asked.append(name.partition("/")[0])
+        return FaultyStore.read_end(store, name, length)
+
+    store.read_end = read_end  # type: ignore[method-assign]
+    options = {"poll_s": 0.001, "is_gone": lambda writer: writer == "w1"}
+    with open_log(store, "w1") as gone, open_log(store, "w2") as live:
+        with following(store, received, **options) as follower:
+            received.follow(follower, "a")
+            follower.catch_up(TIMEOUT_S)
+            asked.clear()
+            position = append_now(gone, make_batch("a"))
+            wait_until(lambda: asked.count("writer-w2") > 3, TIMEOUT_S)
+            other = append_now(live, make_batch("a"))
+            wait_until(lambda: received.found.get(("w2", "a")) == [other], TIMEOUT_S)
+            assert "writer-w1" not in asked
+            follower.catch_up(TIMEOUT_S)
+            assert received.found["w1", "a"] == [position]
+        with following(store, received, **options, gone_every_s=0.0) as follower:
+            received.follow(follower, "a")
+            position = append_now(gone, make_batch("a"))
+            wait_until(lambda: received.found["w1", "a"][-1] == position, TIMEOUT_S)
+
+
 def test_a_question_is_refused_once_it_is_closed() -> None:
     store, received = FaultyStore(), Received()
     with following(store, received) as follower:

@@ -51,6 +51,7 @@ class SharedLake(Lake):
         *,
         owns: Callable[[str], bool],
         is_released: Callable[[str, int], bool],
+        is_gone: Callable[[str], bool],
         published: Callable[[list[tuple[int, Batch]]], None],
         poll_s: float,
     ) -> None:
@@ -58,7 +59,7 @@ class SharedLake(Lake):
         self._owns = owns
         self._published = published
         self._follower = ObjectLogFollower(
-            logs, self._accept_new, read=self._note_read, is_released=is_released, poll_s=poll_s
+            logs, self._accept_new, read=self._note_read, is_released=is_released, is_gone=is_gone, poll_s=poll_s
         )
         self._opener = DatasetOpener(self._state, self._datasets, self._follower, self._accept_of)
         self._state.overtaken = self._opener.reopen
@@ -73,6 +74,7 @@ class SharedLake(Lake):
         *,
         owns: Callable[[str], bool] = lambda name: True,
         is_released: Callable[[str, int], bool] = lambda writer, position: False,
+        is_gone: Callable[[str], bool] = lambda writer: False,
         published: Callable[[list[tuple[int, Batch]]], None] = lambda batches: None,
         poll_s: float = 0.2,
     ) -> "SharedLake":
@@ -80,7 +82,8 @@ class SharedLake(Lake):
 
         `logs` is where all writers have their `ObjectLog`. `owns(name)` tells whether this server may still believe
         that a dataset is its own: it is asked before and after what is answered. `is_released(writer, position)` tells
-        whether objects of a log may be deleted by now. `published` is called with batches of the open datasets as
+        whether objects of a log may be deleted by now, `is_gone(writer)` whether nobody writes a log, which is then
+        looked at when somebody asks, and seldom besides. `published` is called with batches of the open datasets as
         they come, each once, for those who watch them. A thread looks for new ones every `poll_s`.
         """
         preload()
@@ -90,6 +93,7 @@ class SharedLake(Lake):
             settings or LakeSettings(),
             owns=owns,
             is_released=is_released,
+            is_gone=is_gone,
             published=published,
             poll_s=poll_s,
         )

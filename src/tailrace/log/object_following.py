@@ -27,6 +27,7 @@ from tailrace.storage.object_store import ObjectStore
 
 POLL_S = 0.2  # between the beginnings of two polls that nobody asked for
 DISCOVER_S = 2.0  # between two looks for new writers that nobody asked for
+GONE_EVERY_S = 60.0  # between two looks that nobody asked for at the log of a writer that is gone
 JOIN_S = 0.5  # a pass over all writers that takes less is made once more while no poll runs
 RETRY_S = 5.0  # for which a request that fails is made again, before the poll counts as failed
 RETRY_AFTER_S = 5
@@ -54,8 +55,10 @@ class ObjectLogFollower:
         *,
         read: Callable[[Positions], None] = lambda positions: None,
         is_released: Callable[[str, int], bool] = lambda writer, position: False,
+        is_gone: Callable[[str], bool] = lambda writer: False,
         poll_s: float = POLL_S,
         list_every_s: float = LIST_EVERY_S,
+        gone_every_s: float = GONE_EVERY_S,
         retry_s: float = RETRY_S,
     ) -> None:
         """Take what is called in several threads with the batches of one writer each.
@@ -63,14 +66,18 @@ class ObjectLogFollower:
         `read` is called after each poll with the position in each writer's log up to which everything of the datasets
         that are followed is delivered. `is_released(writer, position)` tells whether objects up to a position may be
         deleted by now: others that are missing count as damage. Whether any are is looked for every `list_every_s`.
-        A store that fails is asked again for `retry_s` before that is told.
+        The log of a writer of which `is_gone(writer)` tells that it is gone is looked at every `gone_every_s`, and
+        whenever somebody asks: a process that stood still goes on before it is told that it counts as gone. A store
+        that fails is asked again for `retry_s` before that is told.
         """
         self._store = store
         self._deliver = deliver
         self._read = read
         self._is_released = is_released
+        self._is_gone = is_gone
         self._poll_s = poll_s
         self._list_every_s = list_every_s
+        self._gone_every_s = gone_every_s
         self._retry_s = retry_s
         self._found = FoundDamage()
         self._polling = ReaderThreads()
@@ -79,6 +86,7 @@ class ObjectLogFollower:
 
         self._turn = threading.Lock()  # held during a poll; guards what follows
         self._cursors: dict[str, ObjectCursor] = {}
+        self._polled_s: dict[str, float] = {}  # when each was
         self._discovered_s = float("-inf")
 
         self._state = threading.Condition()  # guards what follows; never held during I/O
@@ -225,19 +233,22 @@ class ObjectLogFollower:
                 )
 
     def _poll(self, *, is_asked: bool) -> None:
-        """Read everything that was stored when this began, of new writers too."""
+        """Read everything that was stored when this began, of new writers too; unless asked, of most writers."""
         with self._turn:
             with self._state:
                 datasets = self._datasets
             now_s = time.monotonic()
             is_due = is_asked or now_s - self._discovered_s >= DISCOVER_S
             discovering = self._polling.submit(self._retried, writers_of, self._store) if is_due else None
-            self._advance(list(self._cursors), datasets)
+            self._advance([each for each in self._cursors if is_asked or self._is_due(each, now_s)], datasets)
             if discovering is not None:
                 self._advance([each for each in discovering.result() if each not in self._cursors], datasets)
                 self._discovered_s = now_s
             positions = {writer: cursor.position for writer, cursor in self._cursors.items()}
         self._read(positions)
+
+    def _is_due(self, writer: str, now_s: float) -> bool:
+        return now_s - self._polled_s.get(writer, float("-inf")) >= self._gone_every_s or not self._is_gone(writer)
 
     def _advance(self, writers: Sequence[str], datasets: frozenset[str], *, lists: bool = False) -> None:
         """Read the logs of writers, of which some may be new."""
@@ -249,7 +260,9 @@ class ObjectLogFollower:
                 after = 0 if datasets else LAST_POSITION
                 objects = reading.retried(lambda: objects_after(self._store, writer, after))
                 self._cursors[writer] = self._cursor(writer, objects, after)
+            began_s = time.monotonic()
             self._cursors[writer].advance(reading, lists=lists)
+            self._polled_s[writer] = began_s
 
         self._polling.call_each(advance, writers)
 

@@ -71,6 +71,14 @@ class Believing:
         return True
 
 
+def test_a_node_is_gone_once_others_are_live_and_it_is_not() -> None:
+    keeper = NodeKeeper(Leading)
+    assert not keeper.is_gone("a")
+    for nodes, is_gone in (({}, False), ({"a": None, "b": None}, False), ({"b": None}, True)):
+        keeper.membership = SimpleNamespace(fleet=SimpleNamespace(nodes=nodes))  # type: ignore[assignment]
+        assert keeper.is_gone("a") is is_gone
+
+
 def test_a_shards_datasets_are_the_lakes_for_as_long_as_the_node_has_its_lease() -> None:
     lake, leading, forgotten = Lake(), Leading(), list[str]()
     keeper = NodeKeeper(lambda: leading)

@@ -33,6 +33,12 @@ class NodeKeeper:
         lake, membership = self.lake, self.membership
         return lake is not None and lake.has(dataset) and membership is not None and membership.owns(dataset)
 
+    def is_gone(self, node: str) -> bool:
+        """Return whether a node was not live when this one looked last; it may be again since."""
+        membership = self.membership
+        nodes = membership.fleet.nodes if membership is not None else {}
+        return bool(nodes) and node not in nodes
+
     def begin(self, leases: Mapping[str, int]) -> None:
         """Begin what leases are for."""
         self._opened().begin(leases)

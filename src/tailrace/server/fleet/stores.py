@@ -184,6 +184,7 @@ def _open_own(
         lake_settings(settings),
         owns=keeper.owns,
         is_released=ReleasedPositions(positions).has,
+        is_gone=keeper.is_gone,
         published=feeds.publish,
     )
     keeper.lake = lake_keeper = LakeKeeper(lake, positions, feeds.forget)
