@@ -149,6 +149,7 @@ def test_who_has_lost_a_shard_tells_nothing_of_it(database: Database, stores: Sh
     assert first.publish(told) == {4}
     assert second.publish({3: (2, {"w1": 6})}) == {3}
     assert first.released() == {}  # of the others nobody has told
+    assert [first.highest(writer) for writer in ("w1", "w2", "w3")] == [7, 1, 0]
 
 
 def test_the_lowest_positions_are_of_writers_that_all_know() -> None:

@@ -55,6 +55,12 @@ class LogPositions:
             told = list(connection.scalars(select(log_positions.c.positions)))
         return lowest(told) if len(told) == SHARDS else {}
 
+    def highest(self, writer: str) -> int:
+        """Return the highest position in a writer's log that any shard was told to have."""
+        with self._database.reading() as connection:
+            told = list(connection.scalars(select(log_positions.c.positions)))
+        return furthest(told).get(writer, 0)
+
 
 def lowest(several: Iterable[Positions]) -> dict[str, int]:
     """Return the lowest position in each writer's log, of those that all have."""

@@ -7,7 +7,7 @@ from tailrace.events import Batch, TailraceError
 from tailrace.log.directory import LogWriteError
 from tailrace.log.local import LocalLog
 from tailrace.log.mark import MARK_BYTES, DurableMark
-from tailrace.log.object_cursor import read_behind
+from tailrace.log.object_cursor import objects_of, read_behind
 from tailrace.log.object_following import ObjectLogFollower
 from tailrace.log.object_names import WriterFenced
 from tailrace.log.object_probe import DishonestStore, require_conditional_put
@@ -43,6 +43,7 @@ __all__ = [
     "delete_released",
     "deliver_nothing",
     "furthest",
+    "objects_of",
     "read_behind",
     "require_conditional_put",
     "same",

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,7 +25,8 @@ from tailrace.fleet.nodes import NodeRole, Nodes
 from tailrace.ingest.idempotency_keys import IdempotencyKeys
 from tailrace.lake import Catalog, SharedLake
 from tailrace.lake.unowned import UnownedDatasets
-from tailrace.log import ObjectLog, Subscription, deliver_nothing, require_conditional_put
+from tailrace.lake.used_positions import highest_position
+from tailrace.log import ObjectLog, Subscription, deliver_nothing, objects_of, require_conditional_put
 from tailrace.monitors import MonitorStore
 from tailrace.protocols.registry import PROTOCOLS
 from tailrace.server.data_directory import opening, refuse, remove_temporary
@@ -102,7 +104,8 @@ def open_node_stores(
     )
     access.set_dataset_owners(remote.organisation)
     remove_temporary(data)
-    subscription, log = _open_log(settings, logs, name, keys, puts)
+    floor = partial(_used_positions, logs, catalog, positions, name)
+    subscription, log = _open_log(settings, logs, name, floor, keys, puts)
     return NodeStores(
         data=data,
         database=database,
@@ -156,14 +159,30 @@ def _open_logs(settings: Settings) -> ObjectStore:
     return store
 
 
+def _used_positions(logs: ObjectStore, catalog: Catalog, positions: LogPositions, name: str) -> int:
+    """Return up to which position a node's log is used up, of which its objects say nothing.
+
+    Where there are none though tables know its positions, as where these were restored, or the log is elsewhere by
+    now, a new event would be taken for one that is in its table already, or is released.
+    """
+    if objects_of(logs, name):
+        return 0  # the newest object always stays
+    return max(highest_position(catalog, name), positions.highest(name))
+
+
 def _open_log(
-    settings: Settings, logs: ObjectStore, name: str, keys: IdempotencyKeys, puts: Latency
+    settings: Settings,
+    logs: ObjectStore,
+    name: str,
+    floor: Callable[[], int],
+    keys: IdempotencyKeys,
+    puts: Latency,
 ) -> tuple[Subscription, ObjectLog]:
-    subscription = Subscription(deliver_nothing)
-    subscription.precede(keys.observe, keys.flush)
     try:
+        subscription = Subscription(deliver_nothing, floor=floor())
+        subscription.precede(keys.observe, keys.flush)
         log = ObjectLog.open(logs, settings.log, writer=name, subscription=subscription, observe_put=puts.observe)
-    except (ValueError, TailraceError) as error:
+    except (OSError, ValueError, TailraceError) as error:
         refuse(f"the log cannot be opened: {error} (setting log)")
     return subscription, log
 
