@@ -22,7 +22,9 @@ def origin(tmp_path: Path) -> Iterator[Origin]:
     lake = Lake.open(directory / "lake", NEVER)
     database = Database.open(directory / "tailrace.db")
     Access(database).bootstrap("xapt-owner")
-    backups = Backups(BackupSources(lake, database, directory / "backups", lambda: {"sessions.key": b"secret"}))
+    backups = Backups(
+        BackupSources(lake, lake.names, database, directory / "backups", lambda: {"sessions.key": b"secret"})
+    )
     origin = Origin(directory, lake, database, DirectSource(backups))
     lake.create("web")
     origin.accept(1, list(range(10)))

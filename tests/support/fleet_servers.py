@@ -26,10 +26,10 @@ class ServerFleet:
     ) -> None:
         self._make_server = make_server
         self._verify = verify
-        storage = s3.url()
+        self.url = s3.url()
         self._options = (
-            f"--storage={storage}/tables",
-            f"--log={storage}/log",
+            f"--storage={self.url}/tables",
+            f"--log={self.url}/log",
             "--log-group-ms=5",
             f"--database-url={database_url}",
             f"--fleet-secret={SECRET}",

@@ -86,6 +86,28 @@ def postgres_database(server: Engine) -> Iterator[str]:
             connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def dump(url: str) -> bytes:
+    """Return what pg_dump makes of a database."""
+    return subprocess.run([_program("pg_dump"), f"--dbname={_libpq(url)}"], check=True, capture_output=True).stdout
+
+
+def load(dumped: bytes, url: str) -> None:
+    """Bring what pg_dump has made into an empty database."""
+    command = [_program("psql"), "--set=ON_ERROR_STOP=1", f"--dbname={_libpq(url)}"]
+    subprocess.run(command, input=dumped, check=True, capture_output=True)
+
+
+def _libpq(url: str) -> str:
+    return url.replace("postgresql+psycopg:", "postgresql:")
+
+
+def _program(name: str) -> str:
+    programs = _programs()
+    if programs is None or not (programs / name).exists():
+        pytest.skip(f"{name} is not installed here")
+    return str(programs / name)
+
+
 def empty(database: Database) -> None:
     """Bring a database on PostgreSQL to what it was when new, which takes far less time than to make another."""
     deletions = "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))

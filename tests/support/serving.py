@@ -69,7 +69,7 @@ def services_of(
         query_limiter=ConcurrencyLimiter(1, running=1, waiting=0),
         tails=Tails(TailLimits(), lambda limits: engine),
         monitoring=Monitoring(MonitorStore(database), lambda monitor_id: None, undeliverable),
-        backups=Backups(BackupSources(lake, database, lake.root.parent / "backups", dict)),
+        backups=Backups(BackupSources(lake, lake.names, database, lake.root.parent / "backups", dict)),
         **more,
     )
 

@@ -11,8 +11,7 @@ from tailrace.api.audit import note
 from tailrace.api.route import ApiRoute, AuditAction, Permission
 from tailrace.api.services import Services, json_response, no_content
 from tailrace.backup.content import BackupBegun, BackupListing, FileUnreadable
-from tailrace.backup.running import Backups
-from tailrace.events import BadRequest, Conflict
+from tailrace.events import BadRequest
 from tailrace.protocols.http import ParameterDoc
 from tailrace.storage.faults import reason_of
 
@@ -22,7 +21,7 @@ OCTETS = "application/octet-stream"
 
 async def begin_backup(request: Request, services: Services, grant: Grant) -> Response:
     """Begin a backup of all that was acknowledged; its files stay until it is copied, or left alone for 10 minutes."""
-    begun = await asyncio.to_thread(_backups(services).begin)
+    begun = await asyncio.to_thread(services.backups.begin)
     note(request, resource=begun.id)
     return json_response(begun)
 
@@ -30,7 +29,7 @@ async def begin_backup(request: Request, services: Services, grant: Grant) -> Re
 async def list_backup_dataset(request: Request, services: Services, grant: Grant) -> Response:
     """List the files of a dataset of a backup."""
     backup, dataset = request.path_params["id"], request.path_params["dataset"]
-    return json_response(await asyncio.to_thread(_backups(services).listing, backup, dataset))
+    return json_response(await asyncio.to_thread(services.backups.listing, backup, dataset))
 
 
 async def read_backup_file(request: Request, services: Services, grant: Grant) -> Response:
@@ -38,7 +37,7 @@ async def read_backup_file(request: Request, services: Services, grant: Grant) -
     dataset, name = request.query_params.get("dataset", ""), request.query_params.get("name", "")
     if not name:
         raise BadRequest("the parameter name is missing: the name of a file of the backup")
-    size, chunks = await asyncio.to_thread(_backups(services).content, request.path_params["id"], dataset, name)
+    size, chunks = await asyncio.to_thread(services.backups.content, request.path_params["id"], dataset, name)
     first = await asyncio.to_thread(_first, chunks, name)
     headers = {"content-length": str(size)}
     return StreamingResponse(_joined(first, chunks), media_type=OCTETS, headers=headers)
@@ -46,17 +45,8 @@ async def read_backup_file(request: Request, services: Services, grant: Grant) -
 
 async def end_backup(request: Request, services: Services, grant: Grant) -> Response:
     """End a backup, once it is copied or given up."""
-    await asyncio.to_thread(_backups(services).end, request.path_params["id"])
+    await asyncio.to_thread(services.backups.end, request.path_params["id"])
     return no_content()
-
-
-def _backups(services: Services) -> Backups:
-    if services.backups is None:
-        raise Conflict(
-            "a node of a fleet makes no backups: tables and logs are in the object store, all else in the database, "
-            "which have means of their own"
-        )
-    return services.backups
 
 
 def _first(chunks: Iterator[bytes], name: str) -> bytes:

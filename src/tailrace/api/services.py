@@ -66,7 +66,7 @@ class Services(Struct, frozen=True, eq=False):
     query_limiter: ConcurrencyLimiter
     tails: Tails
     monitoring: Monitoring
-    backups: Backups | None  # None where the stores have to be backed up by their own means
+    backups: Backups
     record: Callable[[AuditEntry], Awaitable[None]]  # into the audit trail
     protocols: Sequence[Protocol] = PROTOCOLS
     refusals: Callable[[], Sequence[Refusal]] = tuple  # latest first

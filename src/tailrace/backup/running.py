@@ -5,7 +5,8 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from tailrace.backup.content import (
     LeftOut,
     hash_of,
 )
-from tailrace.events import Conflict, NotFound, StorageUnavailable
+from tailrace.events import Conflict, DatasetNotFound, NotFound, StorageUnavailable, TailraceError
 from tailrace.events.times import rfc3339
-from tailrace.lake import Lake
+from tailrace.lake import DatasetStore
+from tailrace.lake.delta import DeltaError
 from tailrace.lake.table_copy import TableCopy
 from tailrace.storage.database import FILE_NAME as DATABASE_FILE
 from tailrace.storage.database import Database
@@ -32,6 +34,7 @@ from tailrace.storage.faults import disk_fault, reason_of
 from tailrace.storage.files import make_directories
 
 MAX_BACKUPS = 4  # at the same time
+AT_ONCE = 4  # datasets that are committed for one
 LEASE_S = 600.0  # after which one that nobody copies any more ends
 NS_PER_S, NS_PER_US = 1_000_000_000, 1_000
 OF_SERVER = ""  # in place of a dataset: the files of the data directory
@@ -42,7 +45,8 @@ logger = logging.getLogger(__name__)
 class BackupSources(Struct, frozen=True, eq=False):
     """What a backup is made of."""
 
-    lake: Lake
+    lake: DatasetStore
+    names: Callable[[], Sequence[str]]  # of all its datasets
     database: Database
     directory: Path  # for copies of small files, which is made and removed
     small_files: Callable[[], dict[str, bytes]]  # further files of the data directory, by name
@@ -187,15 +191,15 @@ class Backups:
             # Before the tables: a key whose batch is not in a table would have it refused as a repetition.
             for name, content in self._sources.small_files().items():
                 _keep(directory, kept, OF_SERVER, name, content)
-            left_out = []
-            for name, found in self._sources.lake.copies(lambda name: partial(_keep, directory, kept, name)):
-                if isinstance(found, TableCopy):
-                    copies[name] = found
-                elif (fault := disk_fault(found)) is not None:
-                    raise fault from found
-                else:
-                    kept.pop(name, None)
-                    left_out.append(LeftOut(name, reason_of(found)))
+            found = self._copied(directory, kept)
+            copies |= {name: each for name, each in found.items() if isinstance(each, TableCopy)}
+            failed = {name: each for name, each in found.items() if isinstance(each, Exception)}
+            for error in failed.values():
+                if (fault := disk_fault(error)) is not None:
+                    raise fault from error
+            for name in found.keys() - copies.keys():
+                kept.pop(name, None)
+            left_out = [LeftOut(name, reason_of(error)) for name, error in failed.items()]
             has_database = self._copy_database(directory, kept)
         except BaseException:
             for copy in copies.values():
@@ -212,6 +216,23 @@ class Backups:
             has_database=has_database,
         )
         return _RunningBackup(begun, directory, copies, kept, time.monotonic())
+
+    def _copied(
+        self, directory: Path, kept: dict[str, dict[str, _KeptFile]]
+    ) -> dict[str, TableCopy | Exception | None]:
+        """Return the table of each dataset, to be copied, or what is wrong with it; None where it was dropped."""
+
+        def copy(name: str) -> TableCopy | Exception | None:
+            try:
+                return self._sources.lake.copy(name, partial(_keep, directory, kept, name))
+            except DatasetNotFound:
+                return None
+            except (TailraceError, OSError, DeltaError) as error:
+                return error
+
+        names = self._sources.names()
+        with ThreadPoolExecutor(AT_ONCE, "tailrace-backup") as threads:
+            return dict(zip(names, threads.map(copy, names), strict=True))
 
     def _copy_database(self, directory: Path, kept: dict[str, dict[str, _KeptFile]]) -> bool:
         """Copy the database; return whether it is a file. Raise StorageUnavailable, DiskFull."""

@@ -7,6 +7,7 @@ from tailrace.lake.catalog import DatasetInfo, DatasetOptions, InfoChanges
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.maintenance import Deletion
 from tailrace.lake.snapshot import RowFilter, SnapshotSource
+from tailrace.lake.table_copy import Keep, TableCopy
 
 
 class DatasetStore(SnapshotSource, Protocol):
@@ -48,6 +49,9 @@ class DatasetStore(SnapshotSource, Protocol):
 
     def commit_now(self, name: str | None = None) -> None:
         """Commit everything accepted so far, of one dataset or of all."""
+
+    def copy(self, name: str, keep: Keep) -> TableCopy:
+        """Return a table to be copied, with everything accepted so far; the small files beside it go to `keep`."""
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; return how many were deleted."""

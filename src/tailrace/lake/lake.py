@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,13 @@ from typing import Any, Unpack
 
 from msgspec.structs import replace
 
-from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable, TailraceError
+from tailrace.events import Batch, DatasetNotFound, DatasetUnavailable
 from tailrace.events.declarations import DeclaredFields
 from tailrace.lake import health
 from tailrace.lake.catalog import Catalog, DatasetInfo, DatasetOptions, InfoChanges
 from tailrace.lake.committing import CommitThread
 from tailrace.lake.dataset_state import UnavailableDataset
 from tailrace.lake.datasets import Datasets
-from tailrace.lake.delta import DeltaError
 from tailrace.lake.dropped import DroppedDatasets
 from tailrace.lake.file_changes import DRAIN_TIMEOUT_S, FileChanges
 from tailrace.lake.local_catalog import LocalCatalog
@@ -300,21 +299,13 @@ class Lake:
             self._commits.commit(dataset)
         self._commits.acknowledge_committed()
 
-    def copies(self, keep: Callable[[str], Keep]) -> Iterator[tuple[str, TableCopy | Exception]]:
-        """Yield each dataset with its table to be copied, or with what is wrong with it; one that is dropped meanwhile
-        is left out.
+    def copy(self, name: str, keep: Keep) -> TableCopy:
+        """Return the table of a dataset to be copied, with everything that was accepted before the call.
 
-        The tables have everything that was accepted before the first is asked for. Small files beside them are given to
-        `keep(dataset)`; see `copy_of_table`.
+        The small files beside it are given to `keep`; see `copy_of_table`, also for what is raised.
         """
         self._catch_up()
-        for name in self.names():
-            try:
-                yield name, copy_of_table(self._state, self._commits, name, keep(name))
-            except DatasetNotFound:
-                continue
-            except (TailraceError, OSError, DeltaError) as error:
-                yield name, error
+        return copy_of_table(self._state, self._commits, name, keep)
 
     def committed_position(self, writer: str = FIRST_WRITER) -> int:
         """Return the position in a writer's log up to which every batch is in its table."""

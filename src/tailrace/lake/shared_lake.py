@@ -17,6 +17,7 @@ from tailrace.lake.opening import DatasetOpener
 from tailrace.lake.preload import preload
 from tailrace.lake.settings import LakeSettings
 from tailrace.lake.snapshot import RowFilter, Snapshot, no_check
+from tailrace.lake.table_copy import Keep, TableCopy
 from tailrace.log import Damage, ObjectLogFollower, Positions
 from tailrace.storage.object_store import ObjectStore
 
@@ -200,6 +201,14 @@ class SharedLake(Lake):
             commit()
         else:
             self._with_own(name, lambda: commit(name))
+
+    def copy(self, name: str, keep: Keep) -> TableCopy:
+        """Return the table of a dataset to be copied, with everything that was stored in any log before the call.
+
+        Raise as `Lake.copy` does, and DatasetElsewhere.
+        """
+        copy = super().copy
+        return self._with_own(name, lambda: copy(name, keep))
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; raise as `Lake.trim` does, and DatasetElsewhere."""

@@ -82,7 +82,7 @@ def build(
         health=lambda: health(server, stopping),
         metrics=lambda: server_figures(server, stopping),
         refusals=refusals,
-        backups=_backups(stores),
+        backups=backups_of(stores, stores.own_lake.names),
     )
     recorder = Recorder(
         application_of(settings, RequestParts.of(settings, stores.access), service, services, metrics, hold),
@@ -204,7 +204,7 @@ def api_services(
     health: Callable[[], Awaitable[ServerHealth]],
     metrics: Callable[[], Awaitable[bytes]],
     refusals: Refusals,
-    backups: Backups | None = None,
+    backups: Backups,
 ) -> api.Services:
     """Return what the API works with."""
     return api.Services(
@@ -230,13 +230,15 @@ def api_services(
     )
 
 
-def _backups(stores: Stores) -> Backups:
+def backups_of(stores: CommonStores, names: Callable[[], Sequence[str]]) -> Backups:
+    """Return the backups of all datasets, of which `names` returns the names."""
+
     def small_files() -> dict[str, bytes]:
         # Not the owner's token: whoever may make a backup would have it, and with it everything else.
         found = {KEYS_FILE: stores.keys.content(), SESSIONS_FILE: read_bytes(stores.data / SESSIONS_FILE)}
         return {name: content for name, content in found.items() if content is not None}
 
-    return Backups(BackupSources(stores.own_lake, stores.database, stores.data / BACKUPS_DIRECTORY, small_files))
+    return Backups(BackupSources(stores.lake, names, stores.database, stores.data / BACKUPS_DIRECTORY, small_files))
 
 
 def application_of(

@@ -5,15 +5,22 @@ has the dataset at that moment.
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support.backups import DirectSource, Told, events_in, restored
 from support.flight import CACHE_BYTES, CREDENTIALS, HOST, StatedOwners
 from support.object_stores import hurried
 from support.shared_lakes import BY_HAND, SharedStores, shared_stores, values_of
 from support.waiting import wait_until
 
+from tailrace.backup.manifest import manifest_names
+from tailrace.backup.place import DirectoryPlace
+from tailrace.backup.running import Backups, BackupSources
+from tailrace.backup.saving import save
 from tailrace.events import Batch, DatasetNotFound
+from tailrace.fleet.flight import remote_lake
 from tailrace.fleet.flight.credentials import Peer
 from tailrace.fleet.flight.errors import OwnerUnavailable
 from tailrace.fleet.flight.remote_lake import RemoteLake
@@ -23,6 +30,7 @@ from tailrace.lake.hashes import damage
 from tailrace.lake.object_catalog import ObjectCatalog
 from tailrace.lake.unowned import UnownedDatasets
 from tailrace.query import AplRequest, DuckDB, HoldingEngine, QueryLimits, run_apl
+from tailrace.storage.database import Database
 from tailrace.storage.file_cache import FileCache
 
 TIMEOUT_S = 20.0
@@ -148,6 +156,39 @@ def test_a_dataset_whose_node_is_gone_is_read_from_its_table_and_the_logs(
     owners.of["d"] = nodes[1].peer
     assert query.values() == [1, 2, 3, 4]
     query.lake.compact("d")
+
+
+def test_a_backup_has_what_was_answered_before_it_of_the_datasets_of_all_nodes(
+    stores: SharedStores, nodes: list[SharedNode], owners: StatedOwners, query: QueryNode, tmp_path: Path
+) -> None:
+    nodes[1].held.add("e")
+    owners.of["e"] = nodes[1].peer
+    for name in ("d", "e"):
+        query.lake.create(name)
+    with Database.open(tmp_path / "tailrace.db") as database:
+        sources = BackupSources(query.lake, query.lake.names, database, tmp_path / "backups", dict)
+        source, place = DirectSource(Backups(sources)), DirectoryPlace(tmp_path / "place")
+        for n, (writer, dataset) in enumerate((("w1", "d"), ("w2", "e"), ("w2", "d"))):
+            stores.append(writer, n, dataset)
+
+        begun = source.begin()
+        owners.of["e"] = None  # while it is copied, another node takes over
+        query.lake.compact("d")
+        source.end(begun.id)
+        with ThreadPoolExecutor(1) as saving:
+            saved = saving.submit(save, source, place, Told())
+            owners.of["e"] = nodes[1].peer
+            assert saved.result().is_complete
+
+        owners.of["e"] = None
+        query.lake.drop("d")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(remote_lake, "COPY_WAIT_S", 0.0)
+            left = save(source, place, Told()).left_out
+    assert [each.name for each in left] == ["e"]
+    first = next(iter(manifest_names(place)))
+    assert restored(place, tmp_path / "data", backup=first).rows == 3
+    assert events_in(tmp_path / "data") == stores.expected
 
 
 def test_a_dataset_that_moves_is_read_and_followed_all_the_time(

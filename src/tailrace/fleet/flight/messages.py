@@ -103,6 +103,12 @@ class AskSweep(Struct, frozen=True, tag=True):
     name: str
 
 
+class AskCopy(Struct, frozen=True, tag=True):
+    """A table to be copied."""
+
+    name: str
+
+
 class AskDeletion(Struct, frozen=True, tag=True):
     """A deletion by a filter, which the client has: it is asked of it file by file."""
 
@@ -141,6 +147,7 @@ Asked: TypeAlias = (
     | AskTrim
     | AskCompact
     | AskSweep
+    | AskCopy
     | AskDeletion
     | AnswerFile
 )
@@ -200,6 +207,15 @@ class Changes(Struct, frozen=True, array_like=True):
     dropped: Mapping[str, int]  # when each was created, in ns since the Unix epoch
     shards: frozenset[int] | None  # of which there are no others; None: of all
     pressure: LakePressure
+
+
+class CopiedTable(Struct, frozen=True, array_like=True):
+    """A table to be copied, whose data files the client reads itself."""
+
+    version: int
+    files: tuple[DataFile, ...]  # without locations
+    small_files: dict[str, bytes]  # beside it, by name
+    fault: str  # why events that were accepted before are not in the table
 
 
 class SentBatch(Struct, frozen=True, array_like=True):

@@ -31,10 +31,12 @@ from tailrace.lake.maintenance import Deletion
 from tailrace.lake.shared_lake import DatasetElsewhere
 from tailrace.lake.snapshot import Check, RowFilter, Snapshot, no_check
 from tailrace.lake.state import unavailable_error
+from tailrace.lake.table_copy import Keep, TableCopy
 
 CHANGE_TIMEOUT_S = 75.0  # of what changes datasets or files: a lake waits a minute for what is under way
 FILES_TIMEOUT_S = 3600.0  # of what rewrites files
 STEP_TIMEOUT_S = 15.0
+COPY_WAIT_S = 60.0  # for an owner, which nobody has while another node takes over
 MOVE_S = 2.0  # in which a dataset that a node gives up is another one's
 MOVE_CHECK_S = 0.1
 
@@ -339,6 +341,32 @@ class RemoteLake:
                 if name:
                     raise
                 logger.error("%s: its events stay in the log", error)
+
+    def copy(self, name: str, keep: Keep) -> TableCopy:
+        """Return the table of a dataset to be copied, with everything that was acknowledged before. As `Lake.copy`.
+
+        Waits for an owner, as while another node takes over. Files of another node's that are no part of the table any
+        more stay for `keep_removed_s`, be they copied or not.
+        """
+        end_s = time.monotonic() + COPY_WAIT_S
+
+        def there(connection: PeerConnection, check: Check) -> TableCopy:
+            asked = messages.AskCopy(name)
+            found: messages.CopiedTable = connection.call(
+                asked, messages.CopiedTable, timeout_s=CHANGE_TIMEOUT_S, check=check
+            )
+            for each, content in found.small_files.items():
+                keep(each, content)
+            storage, is_dropped = self._catalog.storage(name), lambda: not self.knows(name)
+            return TableCopy(name, found.version, storage, found.files, found.fault, is_dropped, lambda: None)
+
+        while True:
+            try:
+                return self._with_owner(name, lambda own: own.copy(name, keep), there)
+            except OwnerUnavailable:
+                if time.monotonic() >= end_s:
+                    raise
+                time.sleep(MOVE_CHECK_S)
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; return how many were deleted. As `Lake.trim`."""

@@ -186,6 +186,8 @@ class LakeServer:
                 return self.feeds.answer(asked)
             case messages.AskDeletion():
                 return self._deletions.begin(asked)
+            case messages.AskCopy():
+                return self._copied(asked)
             case messages.AskCreate() | messages.AskUpdate() | messages.AskDeclare() | messages.AskDrop():
                 return self._change(asked)
             case _:
@@ -227,6 +229,13 @@ class LakeServer:
             snapshot.received,
             snapshot.timespans,
         )
+
+    def _copied(self, asked: messages.AskCopy) -> messages.CopiedTable:
+        small_files: dict[str, bytes] = {}
+        copy = self._lake.copy(asked.name, small_files.__setitem__)
+        copy.release()  # its files stay for a time, be this node there or not
+        files = tuple(replace(file, location="") for file in copy.files)
+        return messages.CopiedTable(copy.version, files, small_files, copy.fault)
 
     def _change(self, asked: DatasetOperation) -> Struct | int | None:
         """Change which datasets there are; every node knows of it before the answer."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from tailrace.backup.running import Backups
 from tailrace.fleet.flight.credentials import Credentials
 from tailrace.fleet.flight.tails import RemoteTails
 from tailrace.fleet.nodes import FleetNode
@@ -24,6 +25,7 @@ from tailrace.server.build import (
     PARSE_THREADS,
     api_services,
     application_of,
+    backups_of,
     connection_ports,
     ingest_service,
     queries_of,
@@ -145,7 +147,9 @@ class _NodeParts:
         silent = replace(queries, tails=Tails(self.settings.tail, _no_engine))
         make_service = partial(ingest_service, self.settings, stores, silent, self.metrics)
         make_runner = partial(runner_of, self.settings, stores, queries)
-        make_application = partial(self._full, stores, parts, queries, hold)
+        # The same whenever the node begins to lead: a backup under way goes on.
+        backups = backups_of(stores, partial(_dataset_names, stores))
+        make_application = partial(self._full, stores, parts, queries, hold, backups)
         service = make_service()
         full = make_application(service, make_runner())
         application = NodeApplication(
@@ -199,6 +203,7 @@ class _NodeParts:
         parts: RequestParts,
         queries: Queries,
         hold: AnswerHold,
+        backups: Backups,
         service: LogIngestService,
         runner: Runner,
     ) -> Recorder:
@@ -217,6 +222,7 @@ class _NodeParts:
             health=lambda: node_health(node(), self.stopping),
             metrics=lambda: node_figures(node(), self.stopping),
             refusals=self.refusals,
+            backups=backups,
         )
         return self._recorders.make(application_of(self.settings, parts, service, services, self.metrics, hold))
 
@@ -255,6 +261,11 @@ def build_node(
 def _is_live(stores: NodeStores, node: FleetNode) -> bool:
     known = stores.membership.fleet.nodes.get(node.name)
     return known is not None and known.url == node.url
+
+
+def _dataset_names(stores: NodeStores) -> Sequence[str]:
+    """Return the names of all datasets, those included of which no node has told this one."""
+    return sorted({*stores.lake.names(), *stores.catalog.names(lambda name: False)})
 
 
 def _no_engine(limits: QueryLimits) -> Engine:

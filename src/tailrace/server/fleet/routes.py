@@ -10,8 +10,8 @@ from tailrace.protocols.router import Router
 from tailrace.server.asgi import Scope
 
 OWN_PATHS = ("/healthz", "/readyz", "/metrics")  # of each node itself
-# What is run by the leader is changed there, so that it knows at once.
-LEADERS_PATHS = ("/v2/monitors", "/v2/notifiers")
+# What is run by the leader is changed there, so that it knows at once; a backup is copied off one node.
+LEADERS_PATHS = ("/v2/monitors", "/v2/notifiers", "/tailrace/v1/backups")
 
 
 class NodeRoutes:
