@@ -41,6 +41,9 @@ from tailrace.query.logql.tree import (
 
 NOWHERE = 0  # the place of what no text of APL has written
 FORMATTED = "#formatted"  # columns of our own, which no label can be called, with a number behind
+JSON = "#json"  # the column of a whole line of JSON
+MAX_EXTRACTIONS = 3
+MAX_STRCAT = 64  # arguments
 MAX_JOINTS = 4  # of a label, at which it may be keys of nested objects
 _BYTES = r"^\s*((?:[0-9][0-9,]*(?:\.[0-9]*)?|\.[0-9]+)\s*(?i:b|[kmgtpe]i?b?)?)\s*$"
 
@@ -51,6 +54,7 @@ class _Source:
     def __init__(self, kind: Literal["fields", "json", "logfmt"], line: Expression | None = None) -> None:
         self.kind = kind
         self.line = line
+        self.columns: dict[str, Name] = {}  # by label, of what was looked for
         self._dropped: set[str] = set()
         self._kept: frozenset[str] | None = None
 
@@ -146,9 +150,7 @@ class Pipeline:
         elif isinstance(stage, (Matcher, Comparison, Either)):
             self._where(self._label_condition(stage))
         elif isinstance(stage, Extraction):
-            if self._line is not None or self._fields.line is not None:
-                line = self._line or text(self._fields.line or "")
-                self._sources.append(_Source(stage.kind, line))
+            self._extract(stage)
         elif isinstance(stage, LineFormat):
             self._line = self._column(lambda: self._template(stage.parts))
         elif isinstance(stage, LabelFormat):
@@ -157,6 +159,14 @@ class Pipeline:
             self._choose(stage)
         else:
             self.unwrapped = self._number(stage.label, stage.unit, only_of_unit=True)
+
+    def _extract(self, stage: Extraction) -> None:
+        line = self._line or (text(self._fields.line) if self._fields.line is not None else None)
+        if line is None:
+            return
+        if len(self._sources) > MAX_EXTRACTIONS:  # each makes a look-up of every label behind it longer
+            raise LogqlError(f"a query has at most {MAX_EXTRACTIONS} stages json or logfmt")
+        self._sources.append(_Source(stage.kind, line))
 
     def _where(self, condition: Expression) -> None:
         self._operators.append(Where(NOWHERE, condition))
@@ -201,12 +211,17 @@ class Pipeline:
         self._formatted[stage.label] = column
 
     def _template(self, parts: Sequence[str]) -> Expression:
-        values = [
+        values: list[Expression] = [
             constant("string", part) if number % 2 == 0 else self._text(part)
             for number, part in enumerate(parts)
             if part or number % 2
         ]
-        whole = Call(NOWHERE, "strcat", tuple(values)) if values else constant("string", "")
+        while len(values) > 1:
+            values = [
+                Call(NOWHERE, "strcat", tuple(values[first : first + MAX_STRCAT]))
+                for first in range(0, len(values), MAX_STRCAT)
+            ]
+        whole = values[0] if values else constant("string", "")
         return Call(NOWHERE, "substring", (whole, constant("long", 0), constant("long", MAX_FORMATTED)))
 
     def _column(self, build: Callable[[], Expression]) -> Name:
@@ -277,17 +292,27 @@ class Pipeline:
 
     def _of_line(self, source: _Source, label: str) -> Expression | None:
         """Return the text that a line has under a label, empty where it has none; None where none can have it."""
+        if label == ERROR and source.kind != "json":
+            return None
+        return self._shared(source, label, lambda: self._extracted(source, label))
+
+    def _shared(self, source: _Source, name: str, build: Callable[[], Expression]) -> Expression:
+        """Return the column of what a line has, which is computed once."""
+        if name not in source.columns:
+            source.columns[name] = self._column(build)
+        return self._use(source.columns[name])
+
+    def _extracted(self, source: _Source, label: str) -> Expression:
         line = self._use(source.line) if source.line is not None else constant("string", "")
+        parsed = Call(NOWHERE, "parse_json", (line,))
         if label == ERROR:
-            if source.kind != "json":
-                return None
-            kind = Call(NOWHERE, "gettype", (Call(NOWHERE, "parse_json", (line,)),))
+            kind = Call(NOWHERE, "gettype", (self._shared(source, JSON, lambda: parsed),))
             is_read = Binary(NOWHERE, "==", kind, constant("string", "dictionary"))
             return Call(NOWHERE, "iff", (is_read, constant("string", ""), constant("string", JSON_ERROR)))
         plain = label.removesuffix(EXTRACTED)
         key = plain if plain != label and self._fields.field(plain) is not None else label
         if source.kind == "json":
-            return Call(NOWHERE, "tostring", (_of_json(Call(NOWHERE, "parse_json", (line,)), key),))
+            return Call(NOWHERE, "tostring", (_of_json(self._shared(source, JSON, lambda: parsed), key),))
         pattern = constant("string", rf'(?:^|\s){re.escape(key)}=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
         groups = [Call(NOWHERE, "extract", (pattern, constant("long", group), line)) for group in (1, 2)]
         found = Call(NOWHERE, "strcat", tuple(Call(NOWHERE, "tostring", (group,)) for group in groups))
