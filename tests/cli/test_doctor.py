@@ -81,6 +81,13 @@ def test_a_server_elsewhere_is_asked_over_the_network(server: "Server", dataset:
     assert "no server answers" in wrong(nobody)[0]
 
 
+def test_files_are_not_said_to_be_verified_where_there_is_no_directory_to_read(data: Path) -> None:
+    done = doctor("--verify", "--data", str(data), TAILRACE_URL="http://127.0.0.1:1")
+
+    assert done.exit_code == 2
+    assert "leave --url (TAILRACE_URL) out" in " ".join(done.stderr.replace("│", "").split())
+
+
 def contents(data: Path) -> dict[Path, int]:
     """When each file was changed, but SQLite's memory shared by those that read."""
     return {path: path.stat().st_mtime_ns for path in data.rglob("*") if path.is_file() and path.suffix != ".db-shm"}

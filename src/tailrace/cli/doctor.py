@@ -61,6 +61,11 @@ def doctor(
     # Only here: it brings the server's engine along, which no other command needs.
     from tailrace.server.doctor import Finding
 
+    if verify and server.url:
+        raise typer.BadParameter(
+            "it reads the files of a data directory: leave --url (TAILRACE_URL) out, on the server's machine",
+            param_hint="--verify",
+        )
     wrong = False
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     for finding in _found(Finding, server, config, verify=verify):
