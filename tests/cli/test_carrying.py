@@ -425,6 +425,19 @@ def test_a_wrong_call_is_told(server: "Server", other: str, arguments: tuple[str
     assert (done.returncode, told in " ".join(done.stderr.replace("│", "").split())) == (2, True), done.stderr
 
 
+def test_what_the_other_server_refuses_names_its_own_options(server: "Server", filled: str, other: str) -> None:
+    def refused(url: str, token: str, dataset: str) -> str:
+        options = ("--source-url", url, "--source-token", token, "--source-dataset", dataset)
+        done = run(server, "import", other, "--from", "axiom", *options, "--until", "2026-06-01")
+        assert done.returncode == 1
+        return done.stderr.strip()
+
+    assert refused(server.url, "bad", filled).endswith("by --source-token (TAILRACE_SOURCE_TOKEN)")
+    assert refused("http://127.0.0.1:1", "bad", filled).endswith("check --source-url")
+    absent = refused(server.url, server.token, "absent")
+    assert absent == "tailrace: dataset 'absent' not found; --source-dataset names the one at the other server"
+
+
 @pytest.mark.slow
 def test_a_state_of_another_import_is_refused(server: "Server", other: str, here: Path) -> None:
     (here / "a.ndjson").write_text('{"n":1}\n')

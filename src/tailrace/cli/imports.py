@@ -1,7 +1,7 @@
 """`tailrace import`: events of files, of another Tailrace server or of Axiom, each once though it may be stopped."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from hashlib import blake2b
@@ -13,6 +13,7 @@ import typer
 from msgspec import Struct
 
 from tailrace.cli.client import (
+    WHERE_ELSE,
     ServerChoice,
     Target,
     connect,
@@ -25,7 +26,7 @@ from tailrace.cli.client import (
     unreachable,
 )
 from tailrace.cli.completion import dataset_names
-from tailrace.cli.errors import FAILED, CommandError
+from tailrace.cli.errors import FAILED, CommandError, NotFoundError
 from tailrace.cli.event_pages import MEMBERS_OF_SERVER, event_count, event_pages, time_pages
 from tailrace.cli.export import EARLIEST, option_moment
 from tailrace.cli.file_chunks import UNREADABLE, opened, read_chunks
@@ -272,20 +273,34 @@ def _page_bodies(
 ) -> Iterator[PendingBody]:
     """Yield the pages of another server after the last that was sent."""
     start, end = shown(wanted.start), shown(wanted.end)
-    progress.expect(0, event_count(origin, wanted.origin_dataset, start, end))
-    progress.advance(noted.now.events)
     read = time_pages if wanted.source is ImportSource.AXIOM else event_pages
-    pages = read(
-        origin,
-        wanted.origin_dataset,
-        start,
-        end,
-        cursor=noted.now.cursor,
-        leave=MEMBERS_OF_SERVER,
-        max_bytes=MAX_PIECE_BYTES,
-    )
-    for page in pages:
-        yield PendingBody(b"".join(page.lines), len(page.lines), NDJSON, page.cursor)
+    with _naming_options_of_origin():
+        progress.expect(0, event_count(origin, wanted.origin_dataset, start, end))
+        progress.advance(noted.now.events)
+        pages = read(
+            origin,
+            wanted.origin_dataset,
+            start,
+            end,
+            cursor=noted.now.cursor,
+            leave=MEMBERS_OF_SERVER,
+            max_bytes=MAX_PIECE_BYTES,
+        )
+        for page in pages:
+            yield PendingBody(b"".join(page.lines), len(page.lines), NDJSON, page.cursor)
+
+
+@contextmanager
+def _naming_options_of_origin() -> Iterator[None]:
+    """Where the other server refuses, or is not there, name the options that it is given by."""
+    try:
+        yield
+    except CommandError as error:
+        message = str(error).replace("--token (TAILRACE_TOKEN)", "--source-token (TAILRACE_SOURCE_TOKEN)")
+        message = message.replace(WHERE_ELSE, "check --source-url")
+        if isinstance(error, NotFoundError):
+            message = f"{message.partition(' (`tailrace ')[0]}; --source-dataset names the one at the other server"
+        raise CommandError(message) from error
 
 
 def _pieces(file: Path, source: ImportSource, raw: BinaryIO) -> Iterator[Piece]:
