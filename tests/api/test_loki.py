@@ -333,6 +333,19 @@ def test_numbers_are_grouped_by_datasets(server: "Server", logs: str, start_ns: 
         }
 
 
+def test_the_level_that_is_detected_can_be_formatted(server: "Server", start_ns: int) -> None:
+    dataset = server.create("loki-levels")
+    server.ingest(dataset, [{"_time": start_ns // 1_000_000, "message": "a", "severity": "warn"}])
+    stages = '| line_format "is {{.detected_level}}" | label_format x=detected_level'
+    query = f'{{dataset="{dataset}"}} {stages}'
+
+    [stream] = ask(server, "query_range", query=query, start=start_ns, end=start_ns + NS)["result"]
+    counted = matrix(server, start_ns, f"sum by (x) (count_over_time({query} [60s]))", 60)
+
+    assert (stream["stream"]["x"], stream["values"][0][1]) == ("warn", "is warn")
+    assert list(counted) == ["x=warn"]
+
+
 def test_half_a_character_in_a_line_is_replaced(server: "Server", start_ns: int) -> None:
     dataset = server.create("loki-half")
     server.ingest(dataset, [{"_time": start_ns // 1_000_000, "message": r'{"a":"cut \ud83d"}'}])

@@ -35,7 +35,7 @@ from tailrace.protocols.http import ParameterDoc
 from tailrace.query import Interrupt
 from tailrace.query.logql import compile as compiled
 from tailrace.query.logql.evaluate import EvaluationTimes, LabelSet, RangePart, RangeParts, SeriesSet, evaluate
-from tailrace.query.logql.fields import DATASET
+from tailrace.query.logql.fields import DATASET, DETECTED_LEVEL
 from tailrace.query.logql.lines import processed
 from tailrace.query.logql.parser import NS_PER_S
 from tailrace.query.logql.tree import (
@@ -204,11 +204,13 @@ def _streams(selection: Selection, tree: LogQuery, rows: pa.Table, *, is_categor
             own |= {each.label for each in stage.formats if isinstance(each, Rename) and each.source in own}
     found: dict[LabelSet, list[list[Any]]] = {}
     size = 0
+    level = fields.field(DETECTED_LEVEL)
     times = rows["_time"].cast(pa.int64()).to_pylist()
     for time_us, record in zip(times, records_of(rows), strict=True):
         line = text_of(record.get(fields.line)) if fields.line else msgspec.json.encode(_sent(record)).decode()
         known = stream_of(selection, record)
-        line, shown = processed(line, known, tree.stages)
+        hidden = {DETECTED_LEVEL: text_of(record.get(level))} if level is not None else {}
+        line, shown = processed(line, known, tree.stages, hidden)
         size += len(line) + sum(map(len, shown.values()))
         if size > MAX_CHARACTERS:
             raise BadRequest(

@@ -16,8 +16,10 @@ MAX_DEPTH = 20  # of JSON that is flattened
 MAX_FORMATTED = 262_144  # characters of what a template makes, as templates may use what templates made
 
 
-def processed(line: str, labels: Mapping[str, str], stages: Sequence[Stage]) -> tuple[str, dict[str, str]]:
-    """Return the line and the labels of an event behind the stages.
+def processed(
+    line: str, labels: Mapping[str, str], stages: Sequence[Stage], hidden: Mapping[str, str] = {}
+) -> tuple[str, dict[str, str]]:
+    """Return the line and the labels of an event behind the stages; `hidden` labels are none but where one is named.
 
     Conditions are for the query, which was met. Raise LogqlError for a stage of metric queries, and for a value that is
     longer than MAX_FORMATTED.
@@ -31,9 +33,9 @@ def processed(line: str, labels: Mapping[str, str], stages: Sequence[Stage]) -> 
             for name, value in extracted.items():
                 shown.setdefault(f"{name}{EXTRACTED}" if name in labels else name, value)
         elif isinstance(stage, LineFormat):
-            line = _filled(stage.parts, shown, "line_format makes a line")
+            line = _filled(stage.parts, {**hidden, **shown}, "line_format makes a line")
         elif isinstance(stage, LabelFormat):
-            _format(shown, stage)
+            _format(shown, stage, hidden)
         elif isinstance(stage, Labels):
             is_kept = stage.kept
             names = {*stage.names, ERROR} if is_kept else set(stage.names)
@@ -41,15 +43,15 @@ def processed(line: str, labels: Mapping[str, str], stages: Sequence[Stage]) -> 
     return line, {name: value for name, value in shown.items() if value}
 
 
-def _format(labels: dict[str, str], stage: LabelFormat) -> None:
+def _format(labels: dict[str, str], stage: LabelFormat, hidden: Mapping[str, str]) -> None:
     """Set labels, each by another name or by a template; all templates see what is there at the first of them."""
     before: dict[str, str] | None = None
     for each in stage.formats:
         if isinstance(each, Rename):
-            if value := labels.pop(each.source, ""):
+            if value := labels.pop(each.source, "") or hidden.get(each.source, ""):
                 labels[each.label] = value
         else:
-            before = dict(labels) if before is None else before
+            before = {**hidden, **labels} if before is None else before
             labels[each.label] = _filled(each.parts, before, f"label_format makes a label {each.label}")
 
 
