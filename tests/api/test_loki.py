@@ -194,6 +194,14 @@ def test_numbers_are_counted_in_ranges(server: "Server", logs: str, start_ns: in
     }
     assert matrix(server, start_ns, f"sum(rate({everything}[30s])) * 60", 30) == {"": [[30, "60"], [60, "60"]]}
     assert matrix(server, start_ns, f"1 + sum(rate({everything}[30s])) / 2", 30) == {"": [[30, "1.5"], [60, "1.5"]]}
+    errors = f'{everything} |= "error"'
+    share = f"sum by (job) (count_over_time({errors} [60s])) / sum by (job) (count_over_time({everything}[60s]))"
+    assert matrix(server, start_ns, f"{share} > 0.3", 60) == {
+        "job=api": [[60, "0.3333333333333333"]],
+        "job=web": [[60, "0.3333333333333333"]],
+    }
+    nothing = f'sum(count_over_time({everything} |= "nowhere" [60s])) or vector(0)'
+    assert matrix(server, start_ns, nothing, 60) == {"": [[0, "0"], [60, "0"]]}
     # Each stream by itself.
     assert matrix(server, start_ns, f"count_over_time({web}[60s])", 60) == {"host=h-2,job=web": [[60, "30"]]}
     assert matrix(server, start_ns, f'topk(1, sum by (job) (count_over_time({everything} |= "error" [60s])))', 60) == {
@@ -416,7 +424,11 @@ def test_errors_help(server: "Server", logs: str, start_ns: int) -> None:
         f"line 1, column {len(one) + 4}: the stage pattern is not supported"
     )
     assert "count_over_time" in refused(f"absent_over_time({one}[5m])")
-    assert "two queries" in refused(f"rate({one}[5m]) / rate({one}[5m])")
+    assert "joined by all of their labels" in refused(f"rate({one}[5m]) / on(job) rate({one}[5m])")
+    assert "a number is one as vector(0)" in refused(f"rate({one}[5m]) or 0")
+    assert "two numbers" in refused("1 + 1")
+    assert "at most 100 operators" in refused(f"rate({one}[5m])" + " + 1" * 4000)
+    assert "at most 10 ranges" in refused(" + ".join([f"rate({one}[5m])"] * 11))
     assert "needs `| unwrap`" in refused(f"sum_over_time({one}[5m])")
     assert "name the dataset" in refused('{job="api"}')
     assert "takes = with a name" in refused('{dataset!="x"}')

@@ -102,6 +102,45 @@ def test_series_are_aggregated_and_computed_with() -> None:
     assert divided == {0: math.inf, 1: math.inf}
 
 
+def joined(text: str, left: SeriesSet, right: SeriesSet) -> SeriesSet:
+    """Return what a query makes of two others, of the datasets left and right."""
+    metric = parse(text)
+    assert not isinstance(metric, LogQuery)
+
+    def sample(aggregation: RangeAggregation, parts: RangeParts) -> Iterable[RangePart]:
+        [matcher] = aggregation.query.matchers
+        series = left if matcher.value == "left" else right
+        return [RangePart(labels, at, value) for labels, points in series.items() for at, value in points.items()]
+
+    return evaluate(metric, EvaluationTimes(START_NS, START_NS + 120 * S, 60 * S), sample)
+
+
+def test_two_queries_are_joined_by_all_of_their_labels() -> None:
+    a, b, c = (("job", "a"),), (("job", "b"),), (("job", "c"),)
+    left: SeriesSet = {a: {0: 6.0, 1: 8.0}, b: {0: 5.0}}
+    right: SeriesSet = {a: {0: 2.0, 2: 3.0}, c: {0: 1.0}, b: {0: 7.0}}
+    one, other = ('count_over_time({d="left"}[1m])', 'count_over_time({d="right"}[1m])')
+
+    def of(operator: str) -> SeriesSet:
+        return joined(f"{one} {operator} {other}", left, right)
+
+    assert of("/") == {a: {0: 3.0}, b: {0: 5 / 7}}
+    assert of("-") == {a: {0: 4.0}, b: {0: -2.0}}
+    assert of("or") == {a: {0: 6.0, 1: 8.0, 2: 3.0}, b: {0: 5.0}, c: {0: 1.0}}
+    assert of("and") == {a: {0: 6.0}, b: {0: 5.0}}
+    assert of("unless") == {a: {1: 8.0}}
+    assert of(">") == {a: {0: 6.0}}
+    assert of("!= 5 and") == {a: {0: 6.0}}
+    assert joined(f"sum({one}) or vector(0)", left, right) == {(): {0: 11.0, 1: 8.0, 2: 0.0}}
+    assert joined(f"6 <= {one}", left, right) == {a: {0: 6.0, 1: 8.0}}
+    assert joined(f"2 * {one} / {other} + 1 > 2 or vector(9)", left, right) == {
+        a: {0: 7.0},
+        b: {0: 2 * 5 / 7 + 1},
+        (): {0: 9.0, 1: 9.0, 2: 9.0},
+    }
+    assert joined(f"{one} / {other}", {a: {0: 1.0}}, {a: {0: 0.0}}) == {a: {0: math.inf}}
+
+
 def test_a_vector_is_a_number_at_each_time() -> None:
     assert evaluated("vector(1)+vector(1)", {}) == {(): {0: 2.0, 1: 2.0}}
     assert evaluated("vector(-2) * 3", {}) == {(): {0: -6.0, 1: -6.0}}

@@ -4,12 +4,13 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import add, eq, ge, gt, le, lt, mul, ne, sub
 
 from msgspec import Struct
 
 from tailrace.query.logql.compile import DEVIATIONS, SPLITTABLE
 from tailrace.query.logql.parser import NS_PER_S, LogqlError
-from tailrace.query.logql.tree import Arithmetic, Metric, RangeAggregation, Vector, VectorAggregation
+from tailrace.query.logql.tree import Arithmetic, Joined, Metric, RangeAggregation, Vector, VectorAggregation
 
 MAX_POINTS = 11_000  # of a series, as in Loki
 MAX_PARTS = 200_000  # of time, that ranges are put together from
@@ -84,6 +85,8 @@ def evaluate(metric: Metric, times: EvaluationTimes, sample: Sample) -> SeriesSe
         return _aggregated(metric, evaluate(metric.of, times, sample))
     if isinstance(metric, Vector):
         return {(): dict.fromkeys(range(times.count), metric.value)}
+    if isinstance(metric, Joined):
+        return _joined(metric, evaluate(metric.left, times, sample), evaluate(metric.right, times, sample))
     return _computed(metric, evaluate(metric.of, times, sample))
 
 
@@ -175,16 +178,58 @@ def _at(series: SeriesSet, number: int, labels: LabelSet) -> float:
 
 
 def _computed(arithmetic: Arithmetic, series: SeriesSet) -> SeriesSet:
-    def compute(value: float) -> float:
-        left, right = (arithmetic.number, value) if arithmetic.reversed else (value, arithmetic.number)
-        if arithmetic.operator == "+":
-            return left + right
-        if arithmetic.operator == "-":
-            return left - right
-        if arithmetic.operator == "*":
-            return left * right
-        if right == 0:  # as floats of Go divide
-            return math.nan if left == 0 or math.isnan(left) else math.copysign(math.inf, left)
-        return left / right
+    number = arithmetic.number
+    if arithmetic.operator in COMPARISONS:
+        meets = COMPARISONS[arithmetic.operator]
+        return _kept(series, lambda _, __, value: meets(number, value) if arithmetic.reversed else meets(value, number))
 
-    return {labels: {number: compute(value) for number, value in points.items()} for labels, points in series.items()}
+    def compute(value: float) -> float:
+        left, right = (number, value) if arithmetic.reversed else (value, number)
+        return OPERATIONS[arithmetic.operator](left, right)
+
+    return {labels: {at: compute(value) for at, value in points.items()} for labels, points in series.items()}
+
+
+def _joined(joined: Joined, left: SeriesSet, right: SeriesSet) -> SeriesSet:
+    operator = joined.operator
+
+    def is_right(labels: LabelSet, at: int, _: float = 0.0) -> bool:
+        return at in right.get(labels, ())
+
+    if operator == "or":
+        return {labels: {**right.get(labels, {}), **left.get(labels, {})} for labels in dict.fromkeys((*left, *right))}
+    if operator == "unless":
+        return _kept(left, lambda labels, at, _: not is_right(labels, at))
+    both = _kept(left, is_right)
+    if operator in COMPARISONS:
+        return _kept(both, lambda labels, at, value: COMPARISONS[operator](value, right[labels][at]))
+    if operator in OPERATIONS:
+        compute = OPERATIONS[operator]
+        return {
+            labels: {at: compute(value, right[labels][at]) for at, value in points.items()}
+            for labels, points in both.items()
+        }
+    return both
+
+
+def _kept(series: SeriesSet, meets: Callable[[LabelSet, int, float], bool]) -> SeriesSet:
+    """Return the points that meet a condition, and the series that have any."""
+    kept = {
+        labels: {at: value for at, value in points.items() if meets(labels, at, value)}
+        for labels, points in series.items()
+    }
+    return {labels: points for labels, points in kept.items() if points}
+
+
+def _divided(left: float, right: float) -> float:
+    if right == 0:  # as floats of Go divide
+        return math.nan if left == 0 or math.isnan(left) else math.copysign(math.inf, left)
+    return left / right
+
+
+OPERATIONS: Mapping[str, Callable[[float, float], float]] = {
+    "+": add, "-": sub, "*": mul, "/": _divided,
+}  # fmt: skip
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "==": eq, "!=": ne, ">": gt, ">=": ge, "<": lt, "<=": le,
+}  # fmt: skip

@@ -14,6 +14,7 @@ from tailrace.query.logql.tree import (
     Either,
     Extraction,
     Grouping,
+    Joined,
     LabelFilter,
     LabelFormat,
     Labels,
@@ -25,6 +26,7 @@ from tailrace.query.logql.tree import (
     Metric,
     RangeAggregation,
     Rename,
+    SetOperator,
     Stage,
     Template,
     Unit,
@@ -59,6 +61,9 @@ _BYTES = {
     "gib": 2**30,
     "tib": 2**40,
 }
+_OPERATORS = (("or",), ("and", "unless"), ("==", "!=", ">", ">=", "<", "<="), ("+", "-"), ("*", "/"))
+MAX_RANGES = 10  # of a query, each of which is a query of its own
+MAX_OPERATORS = 100  # between queries, and numbers, as trees are walked by recursion
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w|y)")
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+|\#[^\n]*)
@@ -110,6 +115,7 @@ class _Parser:
         self._tokens = self._lexed()
         self._next = 0
         self._depth = 0
+        self._ranges = self._operators = 0
 
     # Tokens
 
@@ -154,8 +160,8 @@ class _Parser:
 
     def expect_end(self) -> None:
         if self._token.kind != "end":
-            if self._is("+", "-", "*", "/", "%", "^", "and", "or", "unless", "==", "!=", ">", "<", ">=", "<="):
-                self._refuse(f"{self._token.text} between two queries is not supported, only + - * / with a number")
+            if self._is("%", "^"):
+                self._refuse(f"{self._token.text} is not supported")
             self._refuse(f"{_shown(self._token)} is not expected after the query")
 
     def _refuse(self, why: str, at: int | None = None) -> NoReturn:
@@ -170,29 +176,38 @@ class _Parser:
         """Parse a query of lines or of numbers."""
         if self._is("{"):
             return self._log_query()
-        return self._sum()
+        return self._metric_query()
 
-    def _sum(self) -> Metric:
-        left = self._product()
-        while operator := self._accept("+", "-"):
-            left = self._joined(operator, left, self._product())
-        return self._metric(left)
+    def _metric_query(self) -> Metric:
+        return self._metric(self._binary(0))
 
-    def _product(self) -> Metric | float:
-        left = self._metric_term()
-        while operator := self._accept("*", "/"):
-            left = self._joined(operator, left, self._metric_term())
+    def _binary(self, level: int) -> Metric | float:
+        """Parse operators that bind as strongly as those of a level, from the weakest on, or more so."""
+        if level == len(_OPERATORS):
+            return self._metric_term()
+        left = self._binary(level + 1)
+        while operator := self._accept(*_OPERATORS[level]):
+            self._operators += 1
+            if self._operators > MAX_OPERATORS:
+                self._refuse(f"a query has at most {MAX_OPERATORS} operators")
+            if self._is("bool", "on", "ignoring", "group_left", "group_right"):
+                self._refuse(f"{self._token.text} is not supported: two queries are joined by all of their labels")
+            left = self._joined(operator, left, self._binary(level + 1))
         return left
 
     def _joined(self, operator: str, left: Metric | float, right: Metric | float) -> Metric:
-        sign = cast("ArithmeticOperator", operator)
-        if isinstance(left, Vector) and isinstance(right, Vector):  # by which Grafana asks whether a Loki is there
-            right = right.value
-        if isinstance(right, float) and not isinstance(left, float):
+        if isinstance(right, float) and isinstance(left, float):
+            self._refuse(f"{operator} of two numbers is not supported")
+        if isinstance(left, float) or isinstance(right, float):
+            if operator in get_args(SetOperator):
+                self._refuse(f"{operator} takes two queries: a number is one as vector(0)")
+            sign = cast("ArithmeticOperator | CompareOperator", operator)
+            if isinstance(left, float):
+                assert not isinstance(right, float)
+                return Arithmetic(sign, right, left, reversed=True)
+            assert isinstance(right, float)
             return Arithmetic(sign, left, right)
-        if isinstance(left, float) and not isinstance(right, float):
-            return Arithmetic(sign, right, left, reversed=True)
-        return self._refuse(f"{operator} takes a query and a number; two queries, or two numbers, are not supported")
+        return Joined(cast("ArithmeticOperator | CompareOperator | SetOperator", operator), left, right)
 
     def _metric(self, found: Metric | float) -> Metric:
         return self._refuse("a number alone is no query") if isinstance(found, float) else found
@@ -206,7 +221,7 @@ class _Parser:
         if self._depth > MAX_DEPTH:
             self._refuse(f"it is nested more than {MAX_DEPTH} times")
         if self._accept("("):
-            inner = self._sum()
+            inner = self._metric_query()
             self._expect(")")
         else:
             inner = self._aggregation()
@@ -231,7 +246,7 @@ class _Parser:
         if name in ("topk", "bottomk"):
             count = int(min(float(self._take("number", "how many")), MAX_COUNT))
             self._expect(",")
-        of = self._sum()
+        of = self._metric_query()
         self._expect(")")
         return VectorAggregation(name, of, grouping or self._grouping() or Grouping(), count)
 
@@ -258,6 +273,9 @@ class _Parser:
         return tuple(names)
 
     def _range_aggregation(self, name: str, at: int) -> RangeAggregation:
+        self._ranges += 1
+        if self._ranges > MAX_RANGES:
+            self._refuse(f"a query has at most {MAX_RANGES} ranges", at)
         self._expect("(")
         quantile = 0.0
         if name == "quantile_over_time":

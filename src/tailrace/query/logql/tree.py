@@ -7,6 +7,7 @@ from msgspec import Struct
 MatchOperator = Literal["=", "!=", "=~", "!~"]
 CompareOperator = Literal["==", "!=", ">", ">=", "<", "<="]
 ArithmeticOperator = Literal["+", "-", "*", "/"]
+SetOperator = Literal["and", "or", "unless"]
 Unit = Literal["number", "seconds", "bytes"]  # what a label's text is read as: 1.5, 1m30s, 5 MiB
 
 
@@ -133,12 +134,20 @@ class VectorAggregation(Struct, frozen=True):
 
 
 class Arithmetic(Struct, frozen=True):
-    """A series and a number, or the other way round."""
+    """A series and a number, or the other way round; a comparison leaves out the points that do not meet it."""
 
-    operator: ArithmeticOperator
+    operator: ArithmeticOperator | CompareOperator
     of: "Metric"
     number: float
     reversed: bool = False  # the number is on the left
+
+
+class Joined(Struct, frozen=True):
+    """The series of two queries that have the same labels; of `or` and `unless` also those of one alone."""
+
+    operator: ArithmeticOperator | CompareOperator | SetOperator
+    left: "Metric"
+    right: "Metric"
 
 
 class Vector(Struct, frozen=True):
@@ -147,4 +156,4 @@ class Vector(Struct, frozen=True):
     value: float
 
 
-Metric = RangeAggregation | VectorAggregation | Arithmetic | Vector
+Metric = RangeAggregation | VectorAggregation | Arithmetic | Joined | Vector
