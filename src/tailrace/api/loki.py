@@ -40,7 +40,7 @@ from tailrace.query.logql.lines import processed
 from tailrace.query.logql.parser import NS_PER_S
 from tailrace.query.logql.tree import (
     Grouping,
-    Joined,
+    JoinedSeries,
     LabelFormat,
     LogQuery,
     Metric,
@@ -271,7 +271,7 @@ def _narrowed(metric: Metric, also: tuple[str, ...] = ()) -> Metric:
         return replace(metric, also=also)
     if isinstance(metric, Vector):
         return metric
-    if isinstance(metric, Joined):
+    if isinstance(metric, JoinedSeries):
         return replace(metric, left=_narrowed(metric.left, also), right=_narrowed(metric.right, also))
     return replace(metric, of=_narrowed(metric.of, also))
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tailrace.query.logql.compile import DEVIATIONS, SPLITTABLE
 from tailrace.query.logql.parser import NS_PER_S, LogqlError
-from tailrace.query.logql.tree import Arithmetic, Joined, Metric, RangeAggregation, Vector, VectorAggregation
+from tailrace.query.logql.tree import Arithmetic, JoinedSeries, Metric, RangeAggregation, Vector, VectorAggregation
 
 MAX_POINTS = 11_000  # of a series, as in Loki
 MAX_PARTS = 200_000  # of time, that ranges are put together from
@@ -85,7 +85,7 @@ def evaluate(metric: Metric, times: EvaluationTimes, sample: Sample) -> SeriesSe
         return _aggregated(metric, evaluate(metric.of, times, sample))
     if isinstance(metric, Vector):
         return {(): dict.fromkeys(range(times.count), metric.value)}
-    if isinstance(metric, Joined):
+    if isinstance(metric, JoinedSeries):
         return _joined(metric, evaluate(metric.left, times, sample), evaluate(metric.right, times, sample))
     return _computed(metric, evaluate(metric.of, times, sample))
 
@@ -190,7 +190,7 @@ def _computed(arithmetic: Arithmetic, series: SeriesSet) -> SeriesSet:
     return {labels: {at: compute(value) for at, value in points.items()} for labels, points in series.items()}
 
 
-def _joined(joined: Joined, left: SeriesSet, right: SeriesSet) -> SeriesSet:
+def _joined(joined: JoinedSeries, left: SeriesSet, right: SeriesSet) -> SeriesSet:
     operator = joined.operator
 
     def is_right(labels: LabelSet, at: int, _: float = 0.0) -> bool:

@@ -14,7 +14,7 @@ from tailrace.query.logql.tree import (
     Either,
     Extraction,
     Grouping,
-    Joined,
+    JoinedSeries,
     LabelFilter,
     LabelFormat,
     Labels,
@@ -207,7 +207,7 @@ class _Parser:
                 return Arithmetic(sign, right, left, reversed=True)
             assert isinstance(right, float)
             return Arithmetic(sign, left, right)
-        return Joined(cast("ArithmeticOperator | CompareOperator | SetOperator", operator), left, right)
+        return JoinedSeries(cast("ArithmeticOperator | CompareOperator | SetOperator", operator), left, right)
 
     def _metric(self, found: Metric | float) -> Metric:
         return self._refuse("a number alone is no query") if isinstance(found, float) else found

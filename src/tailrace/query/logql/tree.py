@@ -142,7 +142,7 @@ class Arithmetic(Struct, frozen=True):
     reversed: bool = False  # the number is on the left
 
 
-class Joined(Struct, frozen=True):
+class JoinedSeries(Struct, frozen=True):
     """The series of two queries that have the same labels; of `or` and `unless` also those of one alone."""
 
     operator: ArithmeticOperator | CompareOperator | SetOperator
@@ -156,4 +156,4 @@ class Vector(Struct, frozen=True):
     value: float
 
 
-Metric = RangeAggregation | VectorAggregation | Arithmetic | Joined | Vector
+Metric = RangeAggregation | VectorAggregation | Arithmetic | JoinedSeries | Vector
