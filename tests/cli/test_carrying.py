@@ -271,6 +271,19 @@ def test_events_of_axiom_come_by_their_times_each_once_wherever_it_goes_on(
         ]
 
 
+@pytest.mark.parametrize("tables", [None, [], [{"fields": None, "columns": None}], [{"fields": [{"name": "_time"}]}]])
+def test_an_answer_without_rows_is_the_end_as_go_writes_it_too(tables: Any) -> None:
+    answer = {"format": "tabular", "status": {"isPartial": False}, "tables": tables}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answer))
+
+    with httpx.Client(transport=transport, base_url="http://127.0.0.1") as client:
+        range_ = ("2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z")
+        assert list(event_pages.time_pages(client, "web", *range_)) == []
+        assert list(event_pages.event_pages(client, "web", *range_)) == []
+        assert event_pages.event_count(client, "web", *range_) == 0
+        assert event_pages.day_counts(client, "web", *range_) == {}
+
+
 def test_more_events_of_one_time_than_axiom_answers_at_once_are_told() -> None:
     axiom = DocumentedAxiom([("2026-05-02T00:00:00Z", n) for n in range(30)], most=20)
 

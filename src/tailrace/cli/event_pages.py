@@ -35,7 +35,12 @@ class _Field(Struct):
 
 class _Table(Struct):
     fields: list[_Field]
-    columns: list[list[Raw]] = []
+    columns: list[list[Raw]]
+
+
+class _SentTable(Struct):
+    fields: list[_Field] | None = None  # of no rows, as Go writes empty lists
+    columns: list[list[Raw]] | None = None
 
 
 class _Status(Struct, rename="camel"):
@@ -48,6 +53,11 @@ class _Status(Struct, rename="camel"):
 class _Answer(Struct):
     tables: list[_Table]
     status: _Status
+
+
+class _SentAnswer(Struct):
+    status: _Status
+    tables: list[_SentTable] | None = None
 
 
 def event_pages(
@@ -222,9 +232,11 @@ def _read(client: httpx.Client, answer: httpx.Response) -> _Answer:
     if not answer.is_success:
         raise refused(client, answer)
     try:
-        read = msgspec.json.decode(answer.content, type=_Answer)
+        sent = msgspec.json.decode(answer.content, type=_SentAnswer)
     except msgspec.MsgspecError as error:
         raise CommandError(f"{client.base_url} does not answer a query as Axiom does: {error}") from error
+    tables = [_Table(each.fields or [], each.columns) for each in sent.tables or () if each.columns]
+    read = _Answer(tables, sent.status)
     if read.status.is_partial:
         raise CommandError(f"{client.base_url} answered with a part of the events only: run it again, or ask for less")
     return read
