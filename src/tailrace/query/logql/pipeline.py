@@ -72,7 +72,7 @@ class _Source:
 class Pipeline:
     """What the line and the labels of an event are behind the stages so far, and the operators that these make.
 
-    A value that a stage formats is a column, as it may be used any number of times by those that follow.
+    What a stage formats, or a line has, is a column, as it may be used any number of times by the stages that follow.
     """
 
     def __init__(self, query: LogQuery, fields: LabelFields, dataset: Expression) -> None:
