@@ -1,4 +1,5 @@
-"""What a query over many events costs on one node, and on one and two Dask workers: wall and CPU time, and ratios.
+"""What a query over many events costs on one node, and on one and two Dask workers: wall and CPU time, and ratios; and
+what it costs to gather the answers of parts, and to divide them by keys.
 
 python -m bench.spread [--events 10000000]    the best of three of each; the workers are processes of this machine
 """
@@ -34,6 +35,15 @@ QUESTIONS = {
     "text": 'logs | where path contains "item/77" | summarize count() by bin(_time, 1h)',
     "top": "logs | extend part = extract('item/([0-9]+)', 1, path) | top 10 by ms | project part, ms",
 }
+
+DIVIDED = {
+    "percentile": "logs | summarize percentile(ms, 95) by user | top 10 by percentile_ms",
+    "distinct": "logs | summarize dcount(path) by user | top 10 by dcount_path",
+    "many groups": "logs | summarize count(), max(ms) by user, status | top 10 by count_",
+    "few groups": "logs | summarize percentile(ms, 95) by host",
+    "join": "logs | where ms > 90 | join kind=inner (logs | where ms < 4) on user | summarize count() by status",
+}
+EVERYTHING_BYTES = 2**40
 
 
 def fill(lake: Lake, events: int) -> None:
@@ -97,6 +107,20 @@ def measured(ask: Callable[[], object], pids: list[int]) -> tuple[float, float]:
     return min(walls[1:]), min(cpus[1:])
 
 
+def ways_to_put_together(
+    ask: Callable[[str], Callable[[], object]], spreader: DaskSpreader, pids: list[int]
+) -> dict[str, list[tuple[float, float]]]:
+    """Return wall and CPU time of questions whose parts answer much, where that is gathered and where it is divided."""
+    figures: dict[str, list[tuple[float, float]]] = {}
+    usual = spreader.gather_bytes
+    for name, apl in DIVIDED.items():
+        figures[name] = []
+        for spreader.gather_bytes in (EVERYTHING_BYTES, 0):
+            figures[name].append(measured(ask(apl), pids))
+    spreader.gather_bytes = usual
+    return figures
+
+
 def main() -> None:
     """Print wall and CPU time of each question, on the node alone and on one and two workers."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,19 +136,27 @@ def main() -> None:
         tables = table_root(data / "lake")
         engine = DuckDB(tables, data / "temporary", QueryLimits(threads=1, timeout_s=600))
         spreader = DaskSpreader(SpreadSettings(dask=cluster.scheduler_address, spread_bytes=0), tables, engine.limits)
+
+        def ask(apl: str) -> Callable[[], object]:
+            request = AplRequest(apl=apl, totals=False)
+            return lambda: run_apl(lake, engine, request, check=lambda dataset: None)
+
         figures: dict[str, list[tuple[float, float]]] = {name: [] for name in QUESTIONS}
         for count in (0, 1, 2):
             with workers(cluster.scheduler_address, data, count, spreader) as pids:
                 engine.spreader = spreader if count else None
                 for name, apl in QUESTIONS.items():
-                    request = AplRequest(apl=apl, totals=False)
-                    figures[name].append(
-                        measured(lambda r=request: run_apl(lake, engine, r, check=lambda dataset: None), pids)  # type: ignore[misc]
-                    )
+                    figures[name].append(measured(ask(apl), pids))
+                if count == 2:
+                    put_together = ways_to_put_together(ask, spreader, pids)
         print(f"{'question':16}{'alone':>18}{'1 worker':>18}{'2 workers':>18}{'2 : 1':>8}   (wall s, CPU s)")
         for name, pairs in figures.items():
             cells = "".join(f"{wall:9.2f} {cpu:8.2f}" for wall, cpu in pairs)
             print(f"{name:16}{cells}{pairs[1][0] / pairs[2][0]:8.2f}")
+        print(f"\n{'on 2 workers':16}{'gathered':>18}{'divided':>18}{'CPU':>8}   (wall s, CPU s)")
+        for name, pairs in put_together.items():
+            cells = "".join(f"{wall:9.2f} {cpu:8.2f}" for wall, cpu in pairs)
+            print(f"{name:16}{cells}{pairs[1][1] / pairs[0][1]:8.2f}")
         spreader.close()
         engine.close()
         lake.close()

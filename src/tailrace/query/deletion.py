@@ -24,7 +24,7 @@ from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.engine import Engine
 from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.sources import ROW_NUMBER, has_row_numbers
-from tailrace.query.spread.ask import register_rows
+from tailrace.query.spread.running import register_rows
 
 CONDITIONS = (tree.Where, tree.Search)
 ROW_BY_ROW = (*CONDITIONS, tree.Extend, tree.Parse, tree.ParseKv)

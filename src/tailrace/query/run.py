@@ -24,7 +24,8 @@ from tailrace.query.datasets import Check, ReadableDatasets
 from tailrace.query.engines.cached_session import cached_session
 from tailrace.query.engines.engine import Engine, rendered
 from tailrace.query.engines.interrupt import Interrupt
-from tailrace.query.spread.ask import Ask, register_rows
+from tailrace.query.spread.ask import Ask
+from tailrace.query.spread.running import register_rows
 from tailrace.query.statistics import status_of
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 from support.forked import Forked
 from support.ports import free_ports
 from support.waiting import wait_until
@@ -45,6 +45,18 @@ class Workers:
             return self.spreader.width()
         except SpreadUnavailable:
             return 0
+
+    def tasks(self) -> list[str]:
+        """Return the tasks that the scheduler knows."""
+        with Client(self.scheduler, set_as_default=False) as client:
+            known: list[str] = client.run_on_scheduler(lambda dask_scheduler: list(map(str, dask_scheduler.tasks)))
+            return known
+
+    def runs_buckets(self) -> bool:
+        """Return whether a worker computes something of a bucket."""
+        with Client(self.scheduler, set_as_default=False) as client:
+            keys = [str(key) for keys in client.processing().values() for key in keys]
+        return any(key.startswith("tailrace-bucket-") for key in keys)
 
     def end(self) -> None:
         self.spreader.close()

@@ -1,4 +1,6 @@
-"""A query gives the same answer in parts as in one piece; what is not asked in parts says why."""
+"""A query gives the same answer in parts as in one piece, whether what they answer is gathered or divided by keys; what
+is not asked in parts says why.
+"""
 
 import math
 import random
@@ -15,6 +17,7 @@ from query.spread.kit import BesideSpreader
 from support.events import batch
 
 from tailrace.events import TailraceError
+from tailrace.events.sizes import GIB
 from tailrace.lake import Lake, LakeSettings, table_root
 from tailrace.query import AplRequest, AplResult, DuckDB, QueryLimits, run_apl
 from tailrace.query.apl.times import datetime_ns
@@ -41,15 +44,16 @@ class TwoWays:
         """Ask in parts by another spreader from now on."""
         self.spreader = spreader
 
-    def ask(self, apl: str, *, in_parts: bool, **more: Any) -> AplResult:
+    def ask(self, apl: str, *, in_parts: bool, divided: bool = False, **more: Any) -> AplResult:
         self.engine.spreader = self.spreader if in_parts else None
+        self.spreader.gather_bytes = 0 if divided else GIB
         return run_apl(self.lake, self.engine, AplRequest(apl=apl, **more), check=lambda dataset: None)
 
-    def texts(self, apl: str, **more: Any) -> list[str]:
+    def texts(self, apl: str, *, divided: bool = False, **more: Any) -> list[str]:
         answers = []
         for in_parts in (False, True):
             try:
-                result = self.ask(apl, in_parts=in_parts, **more)
+                result = self.ask(apl, in_parts=in_parts, divided=divided, **more)
                 status = result.status
                 counts = f"{status.rows_matched} of {status.rows_examined}"
                 answers.append("\n".join([*map(shown, result.tables), counts]))
@@ -61,6 +65,12 @@ class TwoWays:
         before = self.counting.parts
         self.ask(apl, in_parts=True)
         return self.counting.parts - before
+
+    def divided(self, apl: str) -> int:
+        """Return of how many stages of a query the rows are divided."""
+        before = self.counting.divided
+        self.ask(apl, in_parts=True, divided=True)
+        return self.counting.divided - before
 
     def close(self) -> None:
         self.engine.close()
@@ -112,10 +122,18 @@ def test_a_golden_query_gives_the_same_answer_in_parts(over_golden: TwoWays, cas
     assert in_parts == in_one
 
 
+@pytest.mark.parametrize("case", all_cases()[11::32], ids=lambda case: case.name)
+def test_a_golden_query_gives_the_same_answer_of_buckets(over_golden: TwoWays, case: Case) -> None:
+    in_one, of_buckets = over_golden.texts(case.query, divided=True, now_ns=NOW_NS)
+
+    assert of_buckets == in_one
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("divided", [False, True], ids=["gathered", "divided"])
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
-def test_every_golden_query_gives_the_same_answer_in_parts(over_golden: TwoWays, case: Case) -> None:
-    in_one, in_parts = over_golden.texts(case.query, now_ns=NOW_NS)
+def test_every_golden_query_gives_the_same_answer_in_parts(over_golden: TwoWays, case: Case, divided: bool) -> None:
+    in_one, in_parts = over_golden.texts(case.query, divided=divided, now_ns=NOW_NS)
 
     assert in_parts == in_one
 
@@ -144,6 +162,9 @@ EXACT = [
     "union logs, (logs | where ok) | summarize count(), sum(ms) by host",
     "logs | summarize by_user = count() by user | summarize max(by_user), count()",
     "logs | summarize phrases(user, 3), spotlight(ok, host)",
+    "logs | summarize histogram(ms, 4)",
+    "logs | where ok | summarize histogram(load, 3), histogramif(ms, 5, ms > 0) by host",
+    "logs | summarize h = histogram(ms, 4) by user | extend n = toint(h[0].count) | summarize histogram(n, 3), count()",
     "logs | extend parts = split(user, 'u') | mv-expand parts to typeof(string) | summarize dcount(parts)",
 ]  # fmt: skip
 
@@ -151,9 +172,57 @@ EXACT = [
 @pytest.mark.parametrize("apl", EXACT)
 def test_integers_texts_and_places_are_the_same_in_parts(many: TwoWays, apl: str) -> None:
     in_one, in_parts = many.texts(apl)
+    _, of_buckets = many.texts(apl, divided=True)
 
     assert in_parts == in_one
+    assert of_buckets == in_one
     assert many.parts(apl) > 1
+
+
+DIVIDED = {
+    "logs | summarize dcount(user), count() by host": 1,
+    "logs | summarize percentile(ms, 50), percentile(load, 99) by host, ok": 1,
+    "logs | summarize make_set(user), topk(user, 3), arg_max(ms, *) by host": 1,
+    "logs | summarize count() by user | where count_ > 7 | top 5 by count_": 1,
+    "logs | summarize count() by user | where user == 'none'": 1,
+    "logs | summarize n = count(), dcount(host) by user | summarize max(n), count(), sum(dcount_host)": 1,
+    "logs | summarize n = count() by user, host | summarize dcount(user), max(n) by host": 1,
+    "logs | order by ms asc, _time asc | summarize make_list(user), count() by host": 1,
+    "logs | order by ms asc, _time asc | where ok | summarize make_list(ms, 5), any(host) by user | top 3 by user": 1,
+    "logs | distinct host, user | count": 1,
+    "logs | summarize count() by mixed": 1,
+    "logs | summarize dcount(user), sum(ms) by mixed = tostring(mixed), ok": 1,
+    "logs | summarize dcount(user) by bin(_time, 1h)": 1,  # not of the totals, which are one group
+    "logs | join kind=inner (logs | where ok) on user | count": 1,
+    "logs | where ms < 200000 | join kind=leftouter (logs | where ok | project user, other = ms) on user"
+    " | summarize count(), sum(other), dcount(host) by host": 1,
+    "logs | where ms < 20000 | join kind=fullouter (logs | where ms > 980000) on user | order by ms asc, ms1 asc, user"
+    " asc | project user, ms, ms1 | take 50": 2,  # and of how many there are
+    "logs | join kind=leftanti (logs | where ms < 300000) on user | summarize count() by user": 1,
+    "logs | join kind=rightsemi (logs | where ms > 900000) on user, host | summarize sum(ms), count()": 1,
+    "logs | join kind=innerunique (logs | where ok) on mixed | summarize count() by host": 1,
+    "logs | join kind=inner (logs) on $left.ms == $right.big | count": 1,
+    "logs | where isnull(user) | join kind=leftanti (logs | where isnull(user)) on user | count": 1,
+    "logs | join kind=rightouter (logs | where ms > 990000) on user, ok | summarize count(), sum(ms) by ok": 1,
+    "logs | where ok | join (logs | summarize most = max(ms) by host) on host | count": 1,
+    "union (logs | summarize n = count() by host), (logs | summarize n = dcount(user) by host) | summarize sum(n)": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("apl", DIVIDED)
+def test_what_is_made_of_buckets_is_the_same(many: TwoWays, apl: str) -> None:
+    in_one, of_buckets = many.texts(apl, divided=True)
+
+    assert of_buckets == in_one
+    assert many.divided(apl) == DIVIDED[apl]
+
+
+def test_what_is_small_is_gathered(many: TwoWays) -> None:
+    before = many.counting.divided
+
+    many.ask("logs | summarize percentile(ms, 50) by host", in_parts=True)
+
+    assert many.counting.divided == before
 
 
 FLOATS = [
@@ -185,8 +254,11 @@ def _by_group(result: AplResult) -> dict[Any, list[float]]:
     ("apl", "reason"),
     [
         ("logs | order by ms asc | summarize make_list(user)", "needs all rows of a group at once"),
-        ("logs | summarize histogram(ms, 4)", "needs other rows beside each"),
-        ("logs | join kind=inner (logs) on user | count", "all of its rows are wanted at once"),
+        ("logs | where user in ((logs | where ms > 990000 | project user)) | count", "needs other rows beside each"),
+        (
+            "logs | join kind=inner (datatable (user: string) ['u7']) on user | count",
+            "all of its rows are wanted at once",
+        ),
     ],
 )
 def test_what_is_not_asked_in_parts_says_why(many: TwoWays, apl: str, reason: str) -> None:

@@ -100,15 +100,16 @@ class AggregationCalls:
         rows = self.inner.relation
 
         def extreme(function: str) -> exp.Expr:
-            def build(out: Emitter) -> exp.Expr:
-                source = out.table(rows.emit(references([number, predicate]), out))
-                cell = exp.Alias(this=fn(function, number), alias=exp.to_identifier("value"))
-                select = exp.Select(expressions=[cell], from_=exp.From(this=source))
-                if predicate is not None:
-                    select.set("where", exp.Where(this=predicate))
-                return exp.Subquery(this=select)
+            aggregate = fn(function, number)
+            if predicate is not None:
+                aggregate = exp.Filter(this=aggregate, expression=exp.Where(this=predicate))
 
-            return self.inner.add(REAL, Derived((), build)).sql
+            def build(out: Emitter) -> exp.Expr:
+                source = out.table(rows.emit(references([aggregate]), out))
+                cell = exp.Alias(this=aggregate, alias=exp.to_identifier("value"))
+                return exp.Subquery(this=exp.Select(expressions=[cell], from_=exp.From(this=source)))
+
+            return self.inner.add(REAL, Derived((), build, (rows, aggregate))).sql
 
         return extreme("min"), extreme("max")
 

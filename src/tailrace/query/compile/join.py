@@ -38,19 +38,34 @@ _SIDES = {
 class Joined(Relation):
     """Rows of the left side with those of the right that fit; the right's columns come last, under distinct names."""
 
-    def __init__(self, left: Relation, right: Relation, kind: str, on: Sequence[exp.Expr], hidden: set[str]) -> None:
+    def __init__(
+        self,
+        left: Relation,
+        right: Relation,
+        kind: str,
+        on: Sequence[tuple[exp.Expr, exp.Expr]],
+        hidden: set[str],
+        sides: tuple[Relation, Relation],
+    ) -> None:
         super().__init__()
         self.left = left
         self.right = right
+        self.sides = sides  # of whose rows left and right are made, of those with the same keys by themselves
+        self.keys = [key for key, _ in on], [key for _, key in on]  # of both sides, columns of one type each
         self.events = left.events
         self.settled = left.settled
         self.limited = left.limited
         self.time = left.time
         self.order: tuple[Key, ...] = left.order
         self._kind = kind
-        self._on = list(on)
+        self._on: list[exp.Expr] = [exp.EQ(this=key, expression=other) for key, other in on]
         self._hidden = hidden  # columns of the right that are the same as the left's
         self._only_left = kind in ("ANTI", "SEMI")
+
+    @property
+    def only_matching(self) -> tuple[bool, bool]:
+        """Whether rows of the left, and of the right, matter only where they have equal ones on the other side."""
+        return self._kind in ("INNER", "SEMI", "RIGHT"), self._kind in ("INNER", "SEMI", "LEFT", "ANTI")
 
     def find(self, name: str) -> RelationColumn | None:
         column = self.left.find(name)
@@ -150,19 +165,15 @@ def _join(
         for layer, side_ in ((left_layer, relation), (right_layer, right)):
             for column in everything(compiler, side_):
                 layer.show(column)
-    conditions: list[exp.Expr] = []
-    keys: list[exp.Expr] = []
+    keys: list[tuple[exp.Expr, exp.Expr]] = []
     for left, other in pairs:
         a, b = comparable(left, other)
-        a = _as_column(compiler, left_layer, a)
-        b = _as_column(compiler, right_layer, b)
-        keys.append(b)
-        conditions.append(exp.EQ(this=a, expression=b))
+        keys.append((_as_column(compiler, left_layer, a), _as_column(compiler, right_layer, b)))
     right_rows: Relation = right_layer
     if kind == "innerunique":
-        right_rows = _first_of_each(compiler, right_layer, keys)
+        right_rows = _first_of_each(compiler, right_layer, [key for _, key in keys])
     side = _SIDES[kind]
-    joined = Joined(left_layer, right_rows, side, conditions, same)
+    joined = Joined(left_layer, right_rows, side, keys, same, (left_layer, right_layer))
     if side not in ("RIGHT", "FULL"):
         return joined
     # Where the left has no row, the right's key is the key.

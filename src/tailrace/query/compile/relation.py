@@ -65,6 +65,7 @@ class Derived(Struct, frozen=True, eq=False):
 
     reads: tuple[exp.Expr, ...]
     build: "Callable[[Emitter], exp.Expr]"
+    aggregate: "tuple[Relation, exp.Expr] | None" = None  # the rows and the number of which it is one, if it is
 
 
 Definition = exp.Expr | Derived
@@ -115,6 +116,7 @@ class Reading(Struct, frozen=True, eq=False):
     limits: "Mapping[Relation, RowLimit]" = {}  # of layers
     members: "Mapping[Relation, Collection[int]]" = {}  # of unions: the numbers of those that are read
     stand_ins: "Mapping[Relation, Relation]" = {}  # what has the rows of others
+    values: Mapping[Derived, exp.Expr] = {}  # those that are known
 
 
 class RenderedQuery(Struct, frozen=True, eq=False):
@@ -178,7 +180,11 @@ class Emitter:
 
 
 def named(definition: Definition, name: str, out: "Emitter | None" = None) -> exp.Expr:
-    node = definition.build(out or Emitter()) if isinstance(definition, Derived) else definition
+    node = definition
+    if isinstance(node, Derived):
+        out = out or Emitter()
+        known = out.reading.values.get(node)
+        node = node.build(out) if known is None else known
     return exp.Alias(this=node, alias=exp.Identifier(this=name, quoted=False))
 
 

@@ -1,31 +1,30 @@
 """Asking an engine for the rows of a query: as one query, or as parts that a spreader runs."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 
 import pyarrow as pa
 import sqlglot.expressions as exp
 from msgspec.structs import replace
 
-from tailrace.lake.snapshot import DataFile
 from tailrace.query.compile.compiler import Compiler
-from tailrace.query.compile.dataset import Dataset
 from tailrace.query.compile.notes import message_code
 from tailrace.query.compile.relation import (
+    Derived,
     Emitter,
+    Layer,
     Reading,
     Relation,
     RenderedQuery,
     RowLimit,
     references,
 )
-from tailrace.query.engines.engine import Session, rendered
+from tailrace.query.engines.engine import Session
 from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.engines.spreader import Spreader, SpreadUnavailable
-from tailrace.query.spread.cuts import Cut, CutFinder, Gathered, MergedGroups, reading_of
+from tailrace.query.spread.cuts import CutFinder, Stage, aggregates_beneath
+from tailrace.query.spread.running import StageRunner, read_with, register_rows
+from tailrace.query.values import null_node, number_node
 
-PARTS_A_PLACE = 2  # where a part can run, so that none waits long for the last one
 NOT_SPREAD = "the query reads more than spread_bytes, and ran on this node alone"
 
 Render = Callable[[Reading], RenderedQuery]
@@ -52,16 +51,17 @@ class Ask:
         """Return the answer to the query that `render` makes of a reading: the `first` rows of a relation."""
         if self._spreader is None:
             return self.run(render(reading))
-        finder = CutFinder(reading)
-        cuts = finder.cuts(relation, first)
-        if not self._is_large(relation, reading, cuts, finder):
+        reading = self._with_aggregates(relation, reading)
+        finder = CutFinder(reading, self._compiler.notes.matched)
+        stages = finder.stages(relation, first)
+        if not self._is_large(reading, stages, finder):
             return self.run(render(reading))
-        stand_ins = {cut.replaced: cut.stand_in for cut in cuts}
-        whole = replace(reading, stand_ins=stand_ins)
-        render(whole)  # which tells what is needed
-        if not self._gather(cuts, reading):
-            return self.run(render(reading))
-        return self.run(render(whole))
+        # Rendering tells what is needed of what stands for relations.
+        render(read_with(reading, (stage.stand_ins for stage in stages)))
+        if any(stage.shuffle is not None for stage in stages):
+            render(read_with(reading, (stage.merged for stage in stages)))
+        stand_ins = self._spread(stages, reading)
+        return self.run(render(reading if stand_ins is None else read_with(reading, stand_ins)))
 
     def aggregates(
         self,
@@ -72,24 +72,51 @@ class Ask:
     ) -> pa.Table:
         """Return aggregates of the rows of a relation, in groups by keys, by name."""
         if self._spreader is not None:
+            reading = self._with_aggregates(relation, reading)
             finder = CutFinder(reading)
-            cut = None
-            if finder.is_by_row(relation):
-                cut = finder.cut_of_groups(relation, relation, dict(keys), dict(cells))
-            cuts = [] if cut is None else [cut]
-            if self._is_large(relation, reading, cuts, finder) and cut is not None and cut.groups is not None:
-                merged = MergedGroups(cut.groups, cut.gathered)
-                if self._gather(cuts, reading):
-                    out = Emitter()
-                    return self.run(out.finished(merged.emit({*keys, *cells}, out)))
+            groups = Layer(relation)  # which only names them
+            stage = finder.stage_of_aggregates(relation, groups, dict(keys), dict(cells))
+            stages = [] if stage is None else [stage]
+            if self._is_large(reading, stages, finder):
+                stand_ins = self._spread(stages, reading)
+                if stand_ins is not None:
+                    reading = read_with(reading, stand_ins)
+            made = reading.stand_ins.get(groups)
+            if made is not None:
+                out = Emitter()
+                return self.run(out.finished(made.emit({*keys, *cells}, out)))
         return self.run(aggregate_query(relation, cells, reading, keys))
 
     # Parts
 
-    def _is_large(self, relation: Relation, reading: Reading, cuts: Sequence[Cut], finder: CutFinder) -> bool:
+    def _with_aggregates(self, relation: Relation, reading: Reading) -> Reading:
+        """Return a reading that knows the aggregates of rows of which values beneath a relation are made, as the bins
+        of a histogram are, where much is read.
+        """
+        assert self._spreader is not None
+        found = [value for value in aggregates_beneath(relation) if value not in reading.values]
+        if not found or _bytes_read(self._compiler, reading) <= self._spreader.spread_bytes:
+            return reading
+        by_rows: dict[Relation, dict[Derived, exp.Expr]] = {}
+        for value in reversed(found):  # as those of a relation may be made of those beneath it
+            assert value.aggregate is not None
+            rows, node = value.aggregate
+            by_rows.setdefault(rows, {})[value] = node
+        for rows, nodes in by_rows.items():
+            # Those that are defined beside what they are aggregates of are no part of it.
+            own = rows.defines.values() if isinstance(rows, Layer) else ()
+            beside: dict[Derived, exp.Expr] = {value: null_node("DOUBLE") for value in found if value in own}
+            cells = {f"v{n}": node for n, node in enumerate(nodes.values())}
+            answer = self.aggregates(rows, cells, replace(reading, values={**beside, **reading.values}))
+            numbers = dict(zip(nodes, (answer[name][0].as_py() for name in cells), strict=True))
+            known = {value: null_node("DOUBLE") if n is None else number_node(n) for value, n in numbers.items()}
+            reading = replace(reading, values={**reading.values, **known})
+        return reading
+
+    def _is_large(self, reading: Reading, stages: Sequence[Stage], finder: CutFinder) -> bool:
         """Return whether what is cut off reads enough; say in the answer where a large query is not cut."""
         assert self._spreader is not None
-        cut_bytes = sum(cut.bytes for cut in cuts)
+        cut_bytes = sum(cut.bytes for stage in stages for cut in stage.cuts)
         if cut_bytes > self._spreader.spread_bytes:
             return True
         if finder.reasons and _bytes_read(self._compiler, reading) > self._spreader.spread_bytes:
@@ -99,70 +126,17 @@ class Ask:
     def _warn(self, reason: str) -> None:
         self._compiler.warn(message_code(NOT_SPREAD), f"{NOT_SPREAD}: {reason}", priority="info")
 
-    def _gather(self, cuts: Sequence[Cut], reading: Reading) -> bool:
-        """Run the parts of cuts; return whether that could be done, and say in the answer where it could not."""
+    def _spread(self, stages: Sequence[Stage], reading: Reading) -> list[Mapping[Relation, Relation]] | None:
+        """Run stages; return what then stands for relations, or None where that cannot be done, and say so in the
+        answer.
+        """
         assert self._spreader is not None
+        runner = StageRunner(self._compiler, self.session, self._interrupt, self._spreader, reading)
         try:
-            self._run_parts(cuts, reading, self._spreader)
+            return runner.run(stages)
         except SpreadUnavailable as error:
             self._warn(str(error))
-            return False
-        return True
-
-    def _run_parts(self, cuts: Sequence[Cut], reading: Reading, spreader: Spreader) -> None:
-        count = spreader.width() * PARTS_A_PLACE
-        texts: list[list[str]] = []
-        for cut in cuts:
-            shares = shared_out(list(cut.files()), count)
-            texts.append([rendered(cut.part(reading_of(cut, reading, share, hot=False)).sql) for share in shares])
-        with ExitStack() as stack:
-            running = stack.enter_context(spreader.started([text for one in texts for text in one], self._interrupt))
-            local = [self._local(cut, reading) for cut in cuts]
-            tables = running.tables()
-        for cut, own, (here, types) in zip(cuts, texts, local, strict=True):
-            answers, tables = tables[: len(own)], tables[len(own) :]
-            fill(cut.gathered, [*answers, here], types)
-
-    def _local(self, cut: Cut, reading: Reading) -> tuple[pa.Table, Mapping[str, str]]:
-        """Return what is computed of the rows in memory, and the types of the columns, the same of every part."""
-        query = cut.part(reading_of(cut, reading, (), hot=True))
-        register_rows(self._compiler, query, self.session)
-        text = rendered(query.sql)
-        described = self.session.whole(f"DESCRIBE {text}")
-        types = dict(zip(described["column_name"].to_pylist(), described["column_type"].to_pylist(), strict=True))
-        return self.session.whole(text), types
-
-
-def fill(gathered: Gathered, tables: Sequence[pa.Table], types: Mapping[str, str]) -> None:
-    """Let a relation have the rows of tables, one after the other."""
-    kinds = tables[0].schema
-    alike = [
-        pa.table(
-            [table[name].cast(kind.type) for name, kind in zip(kinds.names, kinds, strict=True)], names=kinds.names
-        )
-        for table in tables
-    ]
-    rows = pa.concat_tables(alike).combine_chunks()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    digest = hashlib.blake2b(sink.getvalue(), digest_size=12).hexdigest()
-    gathered.fill(f"gathered_{digest}", rows, types)
-
-
-def shared_out(files: Sequence[tuple[Dataset, DataFile]], count: int) -> list[list[tuple[Dataset, DataFile]]]:
-    """Return the files in at most so many shares of about as many bytes, in their order."""
-    total = sum(file.bytes for _, file in files)
-    shares: list[list[tuple[Dataset, DataFile]]] = []
-    before, last = 0, -1
-    for dataset, file in files:
-        number = before * count // max(total, 1)
-        if number > last:
-            shares.append([])
-        last = number
-        shares[-1].append((dataset, file))
-        before += file.bytes
-    return shares
+            return None
 
 
 def aggregate_query(
@@ -179,17 +153,6 @@ def aggregate_query(
     if keys:
         select.set("group", exp.Group(expressions=list(keys.values())))
     return out.finished(select)
-
-
-def register_rows(compiler: Compiler, query: RenderedQuery, session: Session) -> None:
-    """Tell a session of the rows that a query reads beside files."""
-    for dataset in compiler.datasets:
-        columns = query.hot_columns.get(dataset.hot_name)
-        hot = dataset.hot_rows(columns) if columns is not None else None
-        if hot is not None:
-            session.register(dataset.hot_name, hot)
-    for name, rows in (*compiler.inline.items(), *query.known.items()):
-        session.register(name, rows)
 
 
 def _bytes_read(compiler: Compiler, reading: Reading) -> int:

@@ -3,6 +3,9 @@
 A relation is row by row if the rows that it makes of some files do not depend on others. The cut lies above the last
 such operator: at groups, which parts make of their rows and which are merged; at the first rows of an order, of which
 those of all parts are among the first of each; or at rows that a condition lets through.
+
+Groups, and the rows of a join, are made of the rows with the same keys. So what the parts answer can be divided by a
+hash of these, and what follows is computed of each bucket by itself, as it is of files: up to the next such operator.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -35,6 +38,7 @@ from tailrace.query.compile.relation import (
 from tailrace.query.compile.scan import Scan
 from tailrace.query.compile.union import United
 from tailrace.query.spread.aggregates import SplitGroups, split
+from tailrace.query.values import is_not_null
 
 MARKED = ("JSON", "HUGEINT", "VARIANT")  # in types that Arrow has as others
 
@@ -167,35 +171,121 @@ class Cut(Struct, eq=False):
         return out.finished(select)
 
 
+class Shuffle(Struct, eq=False):
+    """How the answers of parts are divided into buckets, and what is computed of each."""
+
+    keys: Sequence[Sequence[exp.Expr]]  # for each cut those by which its answers are divided
+    above: Cut  # of the rows of a bucket, which has no files
+    total: str | None = None  # the column of it that counts rows of all groups, in a bucket of those in it
+
+
+class Stage(Struct, eq=False):
+    """Cuts whose parts run at the same time, and what stands for relations once their answers are gathered."""
+
+    cuts: Sequence[Cut]
+    stand_ins: Mapping[Relation, Relation]
+    shuffle: Shuffle | None = None  # how else their answers can be put together
+
+    @property
+    def merged(self) -> Mapping[Relation, Relation]:
+        """What stands for relations where the answers are divided, if they can be."""
+        return self.stand_ins if self.shuffle is None else {self.shuffle.above.replaced: self.shuffle.above.stand_in}
+
+
 class CutFinder:
     """Finds the cuts of a query, and why there is none where rows are read."""
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, total: str | None = None) -> None:
         self._reading = reading
+        self._total = total  # the column that counts rows of all groups
         self.reasons: list[str] = []  # why what reads files is not cut
 
-    def cuts(self, relation: Relation, first: RowLimit | None) -> list[Cut]:
-        """Return the cuts beneath a relation, of whose rows the `first` are wanted."""
+    def stages(self, relation: Relation, first: RowLimit | None) -> list[Stage]:
+        """Return what is to run for the `first` rows of a relation."""
         if self.is_by_row(relation):
             if first is None and not _is_filtered(relation):
                 self.reasons.append("all of its rows are wanted at once")
                 return []
-            return [self._cut(relation, relation, first=first)]
+            return [self._gathering(self._cut(relation, relation, first=first))]
+        stage = self._shuffling(relation, first)
+        if stage is not None:
+            return [stage]
         if isinstance(relation, (Joined, United)):
             members = (relation.left, relation.right) if isinstance(relation, Joined) else relation.members
-            return [cut for member in members for cut in self.cuts(member, None)]
+            return [stage for member in members for stage in self.stages(member, None)]
         if not isinstance(relation, Layer):
             self._explain(relation)
             return []
-        if relation.group is not None and relation.limit.is_all and self.is_by_row(relation.parent):
-            return self._cut_groups(relation)
+        cut = self._cut_above(relation, first, None)
+        return self.stages(relation.parent, None) if cut is None else [self._gathering(cut)]
+
+    def stage_of_aggregates(
+        self, relation: Relation, replaced: Relation, keys: dict[str, exp.Expr], values: dict[str, exp.Expr]
+    ) -> Stage | None:
+        """Return what is to run for aggregates of the rows of a relation, for which another one stands."""
+        if self.is_by_row(relation):
+            cut = self.cut_of_groups(relation, replaced, keys, values)
+            return None if cut is None else self._gathering(cut)
+        base = self._base(relation)
+        if base is None or not self.is_by_row(relation, base):
+            return None
+        above = self.cut_of_groups(relation, replaced, keys, values)
+        return None if above is None else self._stage_over(base, above, None)
+
+    def _gathering(self, cut: Cut) -> Stage:
+        return Stage([cut], {cut.replaced: cut.stand_in})
+
+    def _cut_above(self, relation: Relation, first: RowLimit | None, base: Relation | None) -> Cut | None:
+        """Return the cut at a relation, or at the rows that it limits, over a base or over files; None where there is
+        none.
+        """
+        if self.is_by_row(relation, base):
+            return self._cut(relation, relation, first=first)
+        if not isinstance(relation, Layer) or not self.is_by_row(relation.parent, base):
+            return None
         limit = self._limit(relation)
-        if limit.count is not None and relation.group is None and self.is_by_row(relation.parent):
-            if relation.where:
-                return self.cuts(relation.parent, None)
-            wanted = RowLimit(limit.count + limit.offset, limit.by)
-            return [self._cut(relation.parent, relation.parent, first=wanted)]
-        return self.cuts(relation.parent, None)
+        if relation.group is not None:
+            return self._cut_groups(relation) if limit.is_all else None
+        if limit.count is None or relation.where:
+            return None
+        wanted = RowLimit(limit.count + limit.offset, limit.by)
+        return self._cut(relation.parent, relation.parent, first=wanted)
+
+    def _shuffling(self, relation: Relation, first: RowLimit | None) -> Stage | None:
+        """Return what is to run for a relation whose rows can be computed of buckets."""
+        base = self._base(relation)
+        if base is None:
+            return None
+        total = self._total if isinstance(base, Layer) and self._total in base.defines else None
+        above = self._cut_above(relation, first, base)
+        if above is not None and total is not None and above.groups is None and _filters(above.source, base):
+            above = self._cut(base, base)  # as a bucket of which no group is let through counts, too
+        if above is None:
+            return None
+        return self._stage_over(base, above, total if above.groups is None else None)
+
+    def _base(self, relation: Relation) -> Relation | None:
+        """Return the groups or the join beneath a relation which are made of rows of files."""
+        while isinstance(relation, Layer):
+            if relation.group and self._limit(relation).is_all and self.is_by_row(relation.parent):
+                return relation if _is_by_group(relation, self._total) else None
+            relation = relation.parent
+        if isinstance(relation, Joined) and all(map(self.is_by_row, relation.sides)):
+            return relation
+        return None
+
+    def _stage_over(self, base: Relation, above: Cut, total: str | None) -> Stage:
+        if isinstance(base, Joined):
+            cuts = [self._cut_side(*side) for side in zip(base.sides, base.keys, base.only_matching, strict=True)]
+            return Stage(cuts, {cut.replaced: cut.gathered for cut in cuts}, Shuffle(base.keys, above))
+        assert isinstance(base, Layer)
+        cut = self._cut_groups(base)
+        if cut is not None and cut.groups is not None:
+            keys = [reference(name) for name in cut.groups.keys]
+            return Stage([cut], {base: cut.stand_in}, Shuffle([keys], above, total))
+        rows = self._cut(base.parent, base.parent)
+        keys = [node for key in base.group or () if isinstance(node := base.defines[identifier(key)], exp.Expr)]
+        return Stage([rows], {base.parent: rows.gathered}, Shuffle([keys], above, total))
 
     def _cut(self, source: Relation, replaced: Relation, *, first: RowLimit | None = None) -> Cut:
         return Cut(source, replaced, Gathered(), self._scans(source), first=first)
@@ -203,24 +293,29 @@ class CutFinder:
     def _scans(self, source: Relation) -> dict[str, Scan]:
         return {dataset.hot_name: dataset.scan_of(self._reading) for dataset in leaves(source)}
 
-    def _cut_groups(self, relation: Layer) -> list[Cut]:
+    def _cut_side(self, side: Relation, keys: Sequence[exp.Expr], only_matching: bool) -> Cut:
+        """Return the cut at a side of a join, of whose rows those with a null key may be left out."""
+        present = Layer(side)
+        if only_matching:
+            present.where = [is_not_null(key) for key in keys]
+        return self._cut(present, side)
+
+    def _cut_groups(self, relation: Layer) -> Cut | None:
         by = [identifier(key) for key in relation.group or ()]
         keys = {name: node for name in by if isinstance(node := relation.defines.get(name), exp.Expr)}
         values = {name: node for name, node in relation.defines.items() if isinstance(node, exp.Expr)}
         values = {name: node for name, node in values.items() if name not in keys}
         if len(keys) < len(by) or len(keys) + len(values) < len(relation.defines):
-            return self.cuts(relation.parent, None)
+            return None
         known = None
         if isinstance(relation, Groups) and not relation.where:
             known = from_metadata(relation.parent, keys, values, self._reading)
         if known is not None:
             values = {name: node for name, node in known.defines.items() if name not in keys}
         cut = self.cut_of_groups(relation.parent, relation, keys, values, relation.where)
-        if cut is None:
-            return self.cuts(relation.parent, None)
-        if known is not None:
+        if cut is not None and known is not None:
             cut.scans = {known.hot_name: known.scan}
-        return [cut]
+        return cut
 
     def cut_of_groups(
         self,
@@ -237,18 +332,31 @@ class CutFinder:
             return None
         return Cut(source, replaced, Gathered(), self._scans(source), groups, where)
 
-    def is_by_row(self, relation: Relation) -> bool:
-        """Return whether the rows that a relation makes of some files do not depend on others."""
+    def is_by_row(self, relation: Relation, base: Relation | None = None) -> bool:
+        """Return whether the rows that a relation makes of some files, or of some rows of a base, do not depend on
+        others.
+        """
+        if relation is base:
+            return True
         if isinstance(relation, Dataset):
-            return not relation.snapshot.primary_key
+            return base is None and not relation.snapshot.primary_key
         if isinstance(relation, United):
-            return all(map(self.is_by_row, relation.members))
+            return base is None and all(map(self.is_by_row, relation.members))
         if type(relation) is not Layer or relation.group is not None or not self._limit(relation).is_all:
             return False
-        if any(map(_reads_others, [*relation.defines.values(), *relation.where])):
-            self.reasons.append("a sub-query, a histogram or a sample needs other rows beside each")
+        if any(map(self._reads_others, [*relation.defines.values(), *relation.where])):
+            self.reasons.append("a sub-query or a sample needs other rows beside each")
             return False
-        return self.is_by_row(relation.parent)
+        return self.is_by_row(relation.parent, base)
+
+    def _reads_others(self, definition: exp.Expr | Derived) -> bool:
+        """Return whether a value is not made of its row alone, or another one each time."""
+        if isinstance(definition, Derived):
+            return definition not in self._reading.values
+        return any(
+            isinstance(node, (exp.Window, exp.Subquery)) or (isinstance(node, exp.Anonymous) and node.this == "random")
+            for node in definition.walk()
+        )
 
     def _limit(self, layer: Layer) -> RowLimit:
         return self._reading.limits.get(layer, layer.limit)
@@ -295,17 +403,32 @@ def reading_of(cut: Cut, reading: Reading, files: Collection[tuple[Dataset, Data
     return replace(reading, scans=scans, members=members)
 
 
-def _reads_others(definition: exp.Expr | Derived) -> bool:
-    """Return whether a value is not made of its row alone, or another one each time."""
-    if isinstance(definition, Derived):
-        return True
-    return any(
-        isinstance(node, (exp.Window, exp.Subquery)) or (isinstance(node, exp.Anonymous) and node.this == "random")
-        for node in definition.walk()
-    )
-
-
 def _is_filtered(relation: Relation) -> bool:
     if isinstance(relation, United):
         return any(map(_is_filtered, relation.members))
     return isinstance(relation, Layer) and (bool(relation.where) or _is_filtered(relation.parent))
+
+
+def _filters(relation: Relation, base: Relation) -> bool:
+    """Return whether not all rows of a base are let through."""
+    while relation is not base and isinstance(relation, Layer):
+        if relation.where:
+            return True
+        relation = relation.parent
+    return False
+
+
+def _is_by_group(groups: Layer, total: str | None) -> bool:
+    """Return whether each group is made of its own rows alone, but for the column of the total."""
+    values = [node for name, node in groups.defines.items() if name != total]
+    return not any(isinstance(node, Derived) or any(node.find_all(exp.Window)) for node in values)
+
+
+def aggregates_beneath(relation: Relation) -> Iterator[Derived]:
+    """Yield the values beneath a relation that are aggregates of rows, the same for all."""
+    if isinstance(relation, Layer):
+        yield from (node for node in relation.defines.values() if isinstance(node, Derived) and node.aggregate)
+        yield from aggregates_beneath(relation.parent)
+    elif isinstance(relation, (Joined, United)):
+        for member in (relation.left, relation.right) if isinstance(relation, Joined) else relation.members:
+            yield from aggregates_beneath(member)

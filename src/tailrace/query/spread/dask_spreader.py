@@ -6,26 +6,29 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from distributed import Client, Future, KilledWorker
-from distributed.client import ClosedClientError
+from distributed.client import ClosedClientError, _wait
 
 from tailrace import events
 from tailrace.events import QueryFailed
+from tailrace.events.sizes import MIB
 from tailrace.lake.snapshot import TableRoot
-from tailrace.query.engines.arrow_stream import deserialized
+from tailrace.query.engines.arrow_stream import deserialized, serialized
 from tailrace.query.engines.interrupt import Interrupt
-from tailrace.query.engines.spreader import RunningParts, Spreader, SpreadUnavailable
+from tailrace.query.engines.spreader import BucketQuery, RunningParts, Spreader, SpreadUnavailable
 from tailrace.query.settings import QueryLimits
+from tailrace.query.spread.buckets import rows_of_bucket
 from tailrace.query.spread.settings import SpreadSettings
-from tailrace.query.spread.task import PartFailed, resource_name, run_part, size_of
+from tailrace.query.spread.task import BucketRows, PartFailed, bucket_of, resource_name, run_bucket, run_part, size_of
 
 CONNECT_S = 3.0
 AGAIN_AFTER_S = 5.0  # since a scheduler did not answer
+GATHER_BYTES = 16 * MIB  # up to which to divide the rows of parts takes more than to gather them
 GRACE_S = 1.0  # of a part past the query's time, which is watched here
 RETRIES = 2  # of a part that fails where it need not
 WAIT_S = 0.02
@@ -34,12 +37,15 @@ WENT_AWAY = "the Dask scheduler went away while it ran"
 
 logger = logging.getLogger(__name__)
 
+_Result = TypeVar("_Result")
+
 
 class DaskSpreader(Spreader):
     """Runs parts on the workers of a Dask scheduler, once it is needed and answers."""
 
     def __init__(self, settings: SpreadSettings, tables: TableRoot, limits: QueryLimits) -> None:
         self.spread_bytes = settings.spread_bytes
+        self.gather_bytes = min(GATHER_BYTES, limits.max_bytes)
         self._address = settings.dask
         self._tables = tables
         self._limits = limits
@@ -69,28 +75,12 @@ class DaskSpreader(Spreader):
 
     @contextmanager
     def started(self, parts: Sequence[str], interrupt: Interrupt) -> Iterator[RunningParts]:
-        client = self._client()
-        group = f"tailrace-part-{uuid.uuid4().hex}"
-        left_s = interrupt.left_s(self._limits.timeout_s)
-        within_s, place = left_s + GRACE_S, {resource_name(): 1}
-        answers: list[Future[Any]] = []
-        sizes: list[Future[Any]] = []
+        running = DaskParts(self, self._client(), self._tables, self._limits, interrupt)
         try:
-            for number, text in enumerate(parts):
-                key = f"{group}-{number}"
-                part = client.submit(
-                    run_part, self._tables, text, within_s, key=key, pure=False, retries=RETRIES, resources=place
-                )
-                answers.append(part)
-                sizes.append(client.submit(size_of, part, key=f"{key}-size", pure=False, resources=place))
-        except ClosedClientError as error:
-            raise SpreadUnavailable(WENT_AWAY) from error
-        try:
-            yield DaskParts(self, client, answers, sizes, interrupt, time.monotonic() + left_s, self._limits)
+            running.start(parts)
+            yield running
         finally:
-            # Also of those that are done, whose answers the workers need not keep.
-            with suppress(OSError, TimeoutError):
-                _told(client, client.cancel([*sizes, *answers], force=True, asynchronous=True))
+            running.cancel()
 
     def lost(self, client: Client) -> None:
         """Connect anew at the next query."""
@@ -134,56 +124,169 @@ class DaskSpreader(Spreader):
         return {address: worker["resources"] for address, worker in running.items()}
 
 
+class _Tasks:
+    """Tasks that are one step of a query, and what tells the size of their answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[Future[Any]] = []
+        self.sizes: list[Future[Any]] = []
+        self.sizes_bytes: list[int] | None = None
+
+
 class DaskParts(RunningParts):
     """Tasks of Dask."""
 
     def __init__(
-        self,
-        spreader: DaskSpreader,
-        client: Client,
-        answers: Sequence[Future[Any]],
-        sizes: Sequence[Future[Any]],
-        interrupt: Interrupt,
-        deadline_s: float,
-        limits: QueryLimits,
+        self, spreader: DaskSpreader, client: Client, tables: TableRoot, limits: QueryLimits, interrupt: Interrupt
     ) -> None:
         self._spreader = spreader
         self._client = client
-        self._answers = answers
-        self._sizes = sizes
-        self._interrupt = interrupt
-        self._deadline_s = deadline_s
+        self._tables = tables
         self._limits = limits
+        self._interrupt = interrupt
+        self._deadline_s = time.monotonic() + interrupt.left_s(limits.timeout_s)
+        self._id = uuid.uuid4().hex
+        self._options: dict[str, Any] = {"pure": False, "resources": {resource_name(): 1}}
+        self._wanted: list[Future[Any]] = []  # each after those that it needs
+        self._parts = _Tasks()
 
-    def tables(self) -> list[pa.Table]:
-        loop: Any = self._client.loop
-        gathered = asyncio.run_coroutine_threadsafe(self._gathered(), loop.asyncio_loop)
+    def start(self, parts: Sequence[str]) -> None:
+        for number, text in enumerate(parts):
+            self._submit(self._parts, "part", number, run_part, text, self._left_s())
+
+    def cancel(self) -> None:
+        """Stop what runs; let the workers keep no answers."""
+        with suppress(OSError, TimeoutError):
+            cancelled = self._client.cancel(self._wanted[::-1], force=True, asynchronous=True)
+            _told(self._client, cancelled)
+
+    def sizes(self) -> list[int]:
+        return self._sizes_of(self._parts)
+
+    def tables(self, numbers: Sequence[int]) -> list[pa.Table]:
+        return self._answers_of(self._parts, numbers, "its parts answer")
+
+    def of_buckets(self, queries: Sequence[BucketQuery]) -> list[list[pa.Table]]:
+        if not queries:
+            return []
+        pieces = self._divided(queries)
+        tasks = _Tasks()
+        for query in queries:
+            for bucket in range(query.buckets):
+                own = tuple(_own_rows(query, bucket))
+                given = [pieces[part, bucket] for rows in query.rows for part in rows.parts]
+                number = len(tasks.answers)
+                self._submit(tasks, "bucket", number, run_bucket, query.text, self._left_s(), own, *given)
+        tables = self._answers_of(tasks, range(len(tasks.answers)), "what it makes of its buckets has")
+        made: list[list[pa.Table]] = []
+        for query in queries:
+            made.append(tables[: query.buckets])
+            tables = tables[query.buckets :]
+        return made
+
+    def _divided(self, queries: Sequence[BucketQuery]) -> dict[tuple[int, int], Future[Any]]:
+        """Return the rows of each bucket of each part, where these are: on the workers that ran the parts."""
+        own_bytes = sum(rows.own.nbytes for query in queries for rows in query.rows)
+        if own_bytes > self._limits.max_bytes:
+            raise SpreadUnavailable(_too_much("the rows in memory that it divides by keys have", self._limits))
+        pairs = [
+            (part, bucket)
+            for query in queries
+            for rows in query.rows
+            for part in rows.parts
+            for bucket in range(query.buckets)
+        ]
+        parts = dict.fromkeys(part for part, _ in pairs)
+        keys = [f"tailrace-divide-{self._id}-{part}-{bucket}" for part, bucket in pairs]
+        answers = [self._parts.answers[part] for part, _ in pairs]
+        if not pairs:
+            return {}
+        try:
+            pieces = self._client.map(
+                bucket_of, answers, [bucket for _, bucket in pairs], key=keys, retries=RETRIES, **self._options
+            )
+        except ClosedClientError as error:
+            raise SpreadUnavailable(WENT_AWAY) from error
+        self._wanted += pieces
+
+        self._waited_for(_wait(pieces))
+        # As a whole they are needed no more, unless a worker dies: then Dask runs them again.
+        self._release([self._parts.answers[part] for part in parts])
+        return dict(zip(pairs, pieces, strict=True))
+
+    def _submit(
+        self,
+        tasks: _Tasks,
+        step: str,
+        number: int,
+        run: Callable[..., object],
+        text: str,
+        timeout_s: float,
+        *given: Any,
+    ) -> None:
+        key = f"tailrace-{step}-{self._id}-{number}"
+        try:
+            answer = self._client.submit(
+                run, self._tables, text, timeout_s, *given, key=key, retries=RETRIES, **self._options
+            )
+            size = self._client.submit(size_of, answer, key=f"{key}-size", **self._options)
+        except ClosedClientError as error:
+            raise SpreadUnavailable(WENT_AWAY) from error
+        tasks.answers.append(answer)
+        tasks.sizes.append(size)
+        self._wanted += [answer, size]
+
+    def _release(self, tasks: Sequence[Future[Any]]) -> None:
+        """Let Dask forget what nothing needs any more."""
+        released = {task.key for task in tasks}
+        self._wanted = [task for task in self._wanted if task.key not in released]
+        for task in tasks:
+            task.release()
+
+    def _left_s(self) -> float:
+        """Return the time that a task has."""
+        return max(self._deadline_s - time.monotonic(), 0) + GRACE_S
+
+    def _sizes_of(self, tasks: _Tasks) -> list[int]:
+        if tasks.sizes_bytes is None:
+            tasks.sizes_bytes = self._gathered(tasks.sizes)
+            self._release(tasks.sizes)
+        return tasks.sizes_bytes
+
+    def _answers_of(self, tasks: _Tasks, numbers: Sequence[int], what: str) -> list[pa.Table]:
+        sizes = self._sizes_of(tasks)
+        if sum(sizes[number] for number in numbers) > self._limits.max_bytes:
+            raise SpreadUnavailable(_too_much(what, self._limits))
+        answers: list[bytes] = self._gathered([tasks.answers[number] for number in numbers])
+        return [deserialized(pa.py_buffer(answer)) for answer in answers]
+
+    def _gathered(self, tasks: Sequence[Future[Any]]) -> list[Any]:
+        """Return the results of tasks, raise what one of them says."""
+
+        async def gathered() -> list[Any]:
+            results: list[Any] = await self._client.gather(list(tasks), asynchronous=True)
+            return results
+
         # Where that fails the tasks are cancelled, and with them what waits for them.
-        answers = self._waited_for(gathered)
-        for answer in answers:
-            if isinstance(answer, PartFailed):
-                raise _error(answer)
-        return [deserialized(pa.py_buffer(answer)) for answer in answers if isinstance(answer, bytes)]
+        results = self._waited_for(gathered())
+        for result in results:
+            if isinstance(result, PartFailed):
+                raise _error(result)
+        return results
 
-    async def _gathered(self) -> list[bytes | PartFailed]:
-        sizes: list[int] = await self._client.gather(list(self._sizes), asynchronous=True)
-        if sum(sizes) > self._limits.max_bytes:
-            most = self._limits.max_bytes
-            raise SpreadUnavailable(f"its parts answer more bytes than query_max_bytes = {most}")
-        answers: list[bytes | PartFailed] = await self._client.gather(list(self._answers), asynchronous=True)
-        return answers
-
-    def _waited_for(self, gathered: "concurrent.futures.Future[list[bytes | PartFailed]]") -> list[bytes | PartFailed]:
+    def _waited_for(self, waiting: Coroutine[Any, Any, _Result]) -> _Result:
+        loop: Any = self._client.loop
+        result = asyncio.run_coroutine_threadsafe(waiting, loop.asyncio_loop)
         look_s = time.monotonic() + LOOK_EVERY_S
         while True:
             try:
-                return gathered.result(WAIT_S)
+                return result.result(WAIT_S)
             except KilledWorker as error:
                 raise QueryFailed("the Dask workers that ran a part of the query ended, one after the other") from error
             except RuntimeError as error:
                 raise QueryFailed(f"a part of the query failed {RETRIES + 1} times, the last time {error}") from error
             except TimeoutError as error:
-                if gathered.done():
+                if result.done():
                     raise SpreadUnavailable(WENT_AWAY) from error
             except (concurrent.futures.CancelledError, OSError) as error:
                 raise SpreadUnavailable(WENT_AWAY) from error
@@ -209,6 +312,17 @@ def _told(client: Client, asked: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(asked, loop.asyncio_loop).result(CONNECT_S)
     except (concurrent.futures.CancelledError, RuntimeError) as error:  # the connection, or its loop, ends
         raise ConnectionError(WENT_AWAY) from error
+
+
+def _own_rows(query: BucketQuery, bucket: int) -> Iterator[BucketRows]:
+    """Yield what a bucket has of the rows of this node."""
+    for rows in query.rows:
+        own = serialized(rows_of_bucket(rows.own, bucket)).to_pybytes()
+        yield BucketRows(rows.name, len(rows.parts), own)
+
+
+def _too_much(what: str, limits: QueryLimits) -> str:
+    return f"{what} more bytes than query_max_bytes = {limits.max_bytes}"
 
 
 def _error(failed: PartFailed) -> Exception:
