@@ -18,7 +18,7 @@ class Answered(RunningParts):
         self._tables = tables
 
     def sizes(self) -> list[int]:
-        return [table.nbytes for table in self._tables]
+        return [table.nbytes + 1 for table in self._tables]  # as something says that there are none
 
     def tables(self, numbers: Sequence[int]) -> list[pa.Table]:
         return [self._tables[number] for number in numbers]

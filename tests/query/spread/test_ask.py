@@ -22,7 +22,7 @@ from tailrace.lake import Lake, LakeSettings, table_root
 from tailrace.query import AplRequest, AplResult, DuckDB, QueryLimits, run_apl
 from tailrace.query.apl.times import datetime_ns
 from tailrace.query.engines.spreader import Spreader
-from tailrace.query.spread.ask import NOT_SPREAD
+from tailrace.query.spread.ask import NOT_SPREAD, PARTLY_SPREAD
 
 NOW_NS = datetime_ns("2026-03-02T12:00:00Z")
 ROWS, FILES = 3000, 6
@@ -192,7 +192,14 @@ DIVIDED = {
     "logs | distinct host, user | count": 1,
     "logs | summarize count() by mixed": 1,
     "logs | summarize dcount(user), sum(ms) by mixed = tostring(mixed), ok": 1,
-    "logs | summarize dcount(user) by bin(_time, 1h)": 1,  # not of the totals, which are one group
+    "logs | summarize dcount(user) by bin(_time, 1h)": 2,  # and the totals
+    "logs | summarize dcount(user)": 1,
+    "logs | where ms > 10 | summarize dcountif(user, ok), count(), sum(big), countif(ok), maxif(ms, ok), min(host)": 1,
+    "logs | where isnull(user) | summarize dcount(user), sum(ms)": 1,
+    "logs | where ms == -77 | summarize dcount(user), count(), max(ms)": 1,
+    "logs | summarize dcount(user), dcount(host)": 0,
+    "logs | summarize dcount(user), avg(ms)": 0,
+    "logs | summarize percentile(ms, 50)": 0,
     "logs | join kind=inner (logs | where ok) on user | count": 1,
     "logs | where ms < 200000 | join kind=leftouter (logs | where ok | project user, other = ms) on user"
     " | summarize count(), sum(other), dcount(host) by host": 1,
@@ -265,6 +272,20 @@ def test_what_is_not_asked_in_parts_says_why(many: TwoWays, apl: str, reason: st
     messages = [message.msg for message in many.ask(apl, in_parts=True).status.messages]
 
     assert [text for text in messages if text.startswith(NOT_SPREAD) and reason in text]
+
+
+def test_a_query_of_which_a_part_is_not_asked_in_parts_says_why(many: TwoWays) -> None:
+    apl = "logs | join kind=inner (logs | summarize most = max(ms) by host) on host | count"
+    messages = [message.msg for message in many.ask(apl, in_parts=True).status.messages]
+
+    assert f"{PARTLY_SPREAD}: all of its rows are wanted at once" in messages
+    assert not [text for text in messages if text.startswith(NOT_SPREAD)]
+
+
+def test_a_query_that_is_asked_in_parts_says_nothing(many: TwoWays) -> None:
+    for apl in ["logs | summarize count() by bin(_time, 1h), host | take 2", *EXACT, *DIVIDED]:
+        messages = [message.msg for message in many.ask(apl, in_parts=True).status.messages]
+        assert not [text for text in messages if text.startswith((NOT_SPREAD, PARTLY_SPREAD))], apl
 
 
 def test_a_small_query_is_asked_in_one_piece(golden: Lake, tmp_path: Path) -> None:

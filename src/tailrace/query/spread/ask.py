@@ -1,6 +1,6 @@
 """Asking an engine for the rows of a query: as one query, or as parts that a spreader runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pyarrow as pa
 import sqlglot.expressions as exp
@@ -21,11 +21,12 @@ from tailrace.query.compile.relation import (
 from tailrace.query.engines.engine import Session
 from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.engines.spreader import Spreader, SpreadUnavailable
-from tailrace.query.spread.cuts import CutFinder, Stage, aggregates_beneath
+from tailrace.query.spread.cuts import CutFinder, Stage, aggregates_beneath, leaves
 from tailrace.query.spread.running import StageRunner, read_with, register_rows
 from tailrace.query.values import null_node, number_node
 
 NOT_SPREAD = "the query reads more than spread_bytes, and ran on this node alone"
+PARTLY_SPREAD = "a part of the query that reads more than spread_bytes ran on this node alone"
 
 Render = Callable[[Reading], RenderedQuery]
 
@@ -52,7 +53,7 @@ class Ask:
         if self._spreader is None:
             return self.run(render(reading))
         reading = self._with_aggregates(relation, reading)
-        finder = CutFinder(reading, self._compiler.notes.matched)
+        finder = CutFinder(reading, self._compiler.ids, self._compiler.notes.matched)
         stages = finder.stages(relation, first)
         if not self._is_large(reading, stages, finder):
             return self.run(render(reading))
@@ -73,7 +74,7 @@ class Ask:
         """Return aggregates of the rows of a relation, in groups by keys, by name."""
         if self._spreader is not None:
             reading = self._with_aggregates(relation, reading)
-            finder = CutFinder(reading)
+            finder = CutFinder(reading, self._compiler.ids)
             groups = Layer(relation)  # which only names them
             stage = finder.stage_of_aggregates(relation, groups, dict(keys), dict(cells))
             stages = [] if stage is None else [stage]
@@ -114,17 +115,19 @@ class Ask:
         return reading
 
     def _is_large(self, reading: Reading, stages: Sequence[Stage], finder: CutFinder) -> bool:
-        """Return whether what is cut off reads enough; say in the answer where a large query is not cut."""
+        """Return whether what is cut off reads enough; say in the answer where something large is not cut."""
         assert self._spreader is not None
-        cut_bytes = sum(cut.bytes for stage in stages for cut in stage.cuts)
-        if cut_bytes > self._spreader.spread_bytes:
-            return True
-        if finder.reasons and _bytes_read(self._compiler, reading) > self._spreader.spread_bytes:
-            self._warn(finder.reasons[0])
-        return False
+        most = self._spreader.spread_bytes
+        is_large = sum(cut.bytes for stage in stages for cut in stage.cuts) > most
+        cut = (
+            {leaf.hot_name for stage in stages for one in stage.cuts for leaf in leaves(one.source)} if is_large else ()
+        )
+        if finder.reasons and _bytes_read(self._compiler, reading, but=cut) > most:
+            self._warn(PARTLY_SPREAD if is_large else NOT_SPREAD, finder.reasons[0])
+        return is_large
 
-    def _warn(self, reason: str) -> None:
-        self._compiler.warn(message_code(NOT_SPREAD), f"{NOT_SPREAD}: {reason}", priority="info")
+    def _warn(self, what: str, reason: str) -> None:
+        self._compiler.warn(message_code(what), f"{what}: {reason}", priority="info")
 
     def _spread(self, stages: Sequence[Stage], reading: Reading) -> list[Mapping[Relation, Relation]] | None:
         """Run stages; return what then stands for relations, or None where that cannot be done, and say so in the
@@ -135,7 +138,7 @@ class Ask:
         try:
             return runner.run(stages)
         except SpreadUnavailable as error:
-            self._warn(str(error))
+            self._warn(NOT_SPREAD, str(error))
             return None
 
 
@@ -155,7 +158,11 @@ def aggregate_query(
     return out.finished(select)
 
 
-def _bytes_read(compiler: Compiler, reading: Reading) -> int:
+def _bytes_read(compiler: Compiler, reading: Reading, *, but: Collection[str] = ()) -> int:
+    """Return the size of the files of all datasets, but of some by the names of their hot rows."""
     return sum(
-        file.bytes for dataset in compiler.datasets for file in dataset.scan_of(reading).files_of(dataset.snapshot)
+        file.bytes
+        for dataset in compiler.datasets
+        if dataset.hot_name not in but
+        for file in dataset.scan_of(reading).files_of(dataset.snapshot)
     )

@@ -23,6 +23,7 @@ from tailrace.query.compile.metadata_pushdown import from_metadata
 from tailrace.query.compile.relation import (
     Derived,
     Emitter,
+    Ids,
     Layer,
     Reading,
     Relation,
@@ -38,6 +39,7 @@ from tailrace.query.compile.relation import (
 from tailrace.query.compile.scan import Scan
 from tailrace.query.compile.union import United
 from tailrace.query.spread.aggregates import SplitGroups, split
+from tailrace.query.spread.distinct import by_value
 from tailrace.query.values import is_not_null
 
 MARKED = ("JSON", "HUGEINT", "VARIANT")  # in types that Arrow has as others
@@ -195,8 +197,9 @@ class Stage(Struct, eq=False):
 class CutFinder:
     """Finds the cuts of a query, and why there is none where rows are read."""
 
-    def __init__(self, reading: Reading, total: str | None = None) -> None:
+    def __init__(self, reading: Reading, ids: Ids, total: str | None = None) -> None:
         self._reading = reading
+        self._ids = ids
         self._total = total  # the column that counts rows of all groups
         self.reasons: list[str] = []  # why what reads files is not cut
 
@@ -207,7 +210,7 @@ class CutFinder:
                 self.reasons.append("all of its rows are wanted at once")
                 return []
             return [self._gathering(self._cut(relation, relation, first=first))]
-        stage = self._shuffling(relation, first)
+        stage = self._shuffling(relation, first) or self._shuffling_by_value(relation)
         if stage is not None:
             return [stage]
         if isinstance(relation, (Joined, United)):
@@ -263,6 +266,23 @@ class CutFinder:
         if above is None:
             return None
         return self._stage_over(base, above, total if above.groups is None else None)
+
+    def _shuffling_by_value(self, relation: Relation) -> Stage | None:
+        """Return what is to run for aggregates of all rows that count distinct values, by which these are divided."""
+        if not isinstance(relation, Layer) or relation.group != [] or not self._limit(relation).is_all:
+            return None
+        if not self.is_by_row(relation.parent) or from_metadata(relation.parent, {}, relation.defines, self._reading):
+            return None
+        pair = by_value(relation, self._ids)
+        if pair is None:
+            return None
+        inner, outer = pair
+        cut = self._cut_groups(inner)
+        values = {name: node for name, node in outer.defines.items() if isinstance(node, exp.Expr)}
+        above = self.cut_of_groups(inner, relation, {}, values)
+        if cut is None or above is None:
+            return None
+        return Stage([cut], {relation: outer, inner: cut.stand_in}, Shuffle([inner.group or ()], above))
 
     def _base(self, relation: Relation) -> Relation | None:
         """Return the groups or the join beneath a relation which are made of rows of files."""
