@@ -30,7 +30,9 @@ class Answered(RunningParts):
     def _of_bucket(self, query: BucketQuery, bucket: int) -> pa.Table:
         for rows in query.rows:
             tables = [*self.tables(rows.parts), rows.own]
-            self._session.register(rows.name, united([rows_of_bucket(table, bucket) for table in tables]))
+            self._session.register(
+                rows.name, united([rows_of_bucket(table, bucket, query.buckets) for table in tables])
+            )
         return self._session.whole(query.text)
 
 

@@ -15,9 +15,9 @@ from support.rounds import rounds
 
 from tailrace.query.compile.relation import RenderedQuery
 from tailrace.query.engines.engine import rendered
-from tailrace.query.spread.buckets import BUCKET, divided, rows_of_bucket, united
+from tailrace.query.spread.buckets import BUCKET, bucket_count, divided, rows_of_bucket, united
 
-BUCKETS = 5
+BUCKETS = 4
 NUMBERS = [0.0, -0.0, 1.0, -1.0, math.nan, -math.nan, math.inf, -math.inf, 2.0**53, 2.0**63, 0.1]
 TEXTS = ["", "a", "A", "ä", "a\u0308", "exactly 12 b", "longer than twelve bytes", "longer than twelve bytes "]
 KINDS: dict[str, st.SearchStrategy[Any]] = {
@@ -53,7 +53,7 @@ def test_equal_keys_come_into_one_bucket(connection: duckdb.DuckDBPyConnection, 
 
         assert connection.execute(several).fetchall() == []
         assert connection.execute(torn).fetchall() == []
-        assert sum(rows_of_bucket(rows, number).num_rows for number in range(BUCKETS)) == rows.num_rows
+        assert sum(rows_of_bucket(rows, number, BUCKETS).num_rows for number in range(BUCKETS)) == rows.num_rows
 
     check()
 
@@ -70,6 +70,13 @@ def _encodings(values: list[Any], others: list[int | None], kind: pa.DataType) -
 def _answered(connection: duckdb.DuckDBPyConnection, rows: pa.Table, kind: str) -> pa.Table:
     connection.register("given", rows)
     select = sqlglot.parse_one(f"SELECT key::{kind} AS key, other FROM given", dialect="duckdb", into=exp.Select)
-    query = divided(RenderedQuery(select), [exp.column("key"), exp.column("other")], BUCKETS)
+    query = divided(RenderedQuery(select), [exp.column("key"), exp.column("other")])
     answer: pa.Table = connection.execute(rendered(query.sql)).to_arrow_table()
     return answer
+
+
+@pytest.mark.parametrize(
+    ("wanted", "most", "count"), [(0, 100, 1), (1, 100, 1), (3, 100, 4), (64, 64, 64), (65, 100, 64), (9, 0, 1)]
+)
+def test_buckets_are_as_many_as_wanted_and_allowed(wanted: int, most: int, count: int) -> None:
+    assert bucket_count(wanted, most) == count

@@ -26,7 +26,7 @@ class BucketQuery(Struct, frozen=True, eq=False):
     """A query that is asked of each bucket of rows."""
 
     text: str
-    buckets: int
+    buckets: int  # a power of two
     rows: Sequence[DividedRows]
 
 

@@ -10,24 +10,34 @@ from msgspec.structs import replace
 from tailrace.query.compile.relation import RenderedQuery
 from tailrace.query.values import cast, fn, infix, number_node
 
-BUCKET = "bucket"  # the column with a row's number of a bucket, from 0
+BUCKET = "bucket"  # the column with a row's number, of which the last bits are that of its bucket
+NUMBERS = 2**24  # of which that is one
 
 
-def divided(query: RenderedQuery, keys: Sequence[exp.Expr], count: int) -> RenderedQuery:
-    """Return a query with the bucket of each row, of `count`, by keys over its columns.
+def divided(query: RenderedQuery, keys: Sequence[exp.Expr]) -> RenderedQuery:
+    """Return a query with a number for each row by keys over its columns, which says in which bucket it is.
 
     The hash is DuckDB's own, by which it groups and joins: what it takes for equal has the same, in every process of
     the same version.
     """
-    number = cast(infix(exp.Mod, fn("hash", *keys), number_node(count)), "INTEGER")
+    number = cast(infix(exp.Mod, fn("hash", *keys), number_node(NUMBERS)), "INTEGER")
     cells: list[exp.Expr] = [exp.Star(), exp.Alias(this=number, alias=exp.to_identifier(BUCKET))]
     return replace(query, sql=exp.Select(expressions=cells, from_=exp.From(this=exp.Subquery(this=query.sql))))
 
 
-def rows_of_bucket(rows: pa.Table, number: int) -> pa.Table:
-    """Return the rows of one bucket, in their order, without its number."""
-    chosen = rows.filter(pc.equal(rows[BUCKET], pa.scalar(number, rows.schema.field(BUCKET).type)))
-    return chosen.drop_columns([BUCKET])
+def bucket_count(wanted: int, most: int) -> int:
+    """Return a number of buckets, a power of two: at least as many as are wanted, or as near as `most` allows."""
+    count = 1
+    while count < wanted and count * 2 <= most:
+        count *= 2
+    return count
+
+
+def rows_of_bucket(rows: pa.Table, number: int, buckets: int) -> pa.Table:
+    """Return the rows of one of so many buckets, in their order, without their numbers."""
+    kind = rows.schema.field(BUCKET).type
+    numbers = pc.bit_wise_and(rows[BUCKET], pa.scalar(buckets - 1, kind))
+    return rows.filter(pc.equal(numbers, pa.scalar(number, kind))).drop_columns([BUCKET])
 
 
 def united(tables: Sequence[pa.Table]) -> pa.Table:

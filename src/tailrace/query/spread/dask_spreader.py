@@ -189,30 +189,27 @@ class DaskParts(RunningParts):
         own_bytes = sum(rows.own.nbytes for query in queries for rows in query.rows)
         if own_bytes > self._limits.max_bytes:
             raise SpreadUnavailable(_too_much("the rows in memory that it divides by keys have", self._limits))
-        pairs = [
-            (part, bucket)
+        places = [
+            (part, bucket, query.buckets)
             for query in queries
             for rows in query.rows
             for part in rows.parts
             for bucket in range(query.buckets)
         ]
-        parts = dict.fromkeys(part for part, _ in pairs)
-        keys = [f"tailrace-divide-{self._id}-{part}-{bucket}" for part, bucket in pairs]
-        answers = [self._parts.answers[part] for part, _ in pairs]
-        if not pairs:
+        if not places:
             return {}
+        parts, numbers, counts = (list(values) for values in zip(*places, strict=True))
+        keys = [f"tailrace-divide-{self._id}-{part}-{bucket}" for part, bucket, _ in places]
+        answers = [self._parts.answers[part] for part in parts]
         try:
-            pieces = self._client.map(
-                bucket_of, answers, [bucket for _, bucket in pairs], key=keys, retries=RETRIES, **self._options
-            )
+            pieces = self._client.map(bucket_of, answers, numbers, counts, key=keys, retries=RETRIES, **self._options)
         except ClosedClientError as error:
             raise SpreadUnavailable(WENT_AWAY) from error
         self._wanted += pieces
-
         self._waited_for(_wait(pieces))
         # As a whole they are needed no more, unless a worker dies: then Dask runs them again.
-        self._release([self._parts.answers[part] for part in parts])
-        return dict(zip(pairs, pieces, strict=True))
+        self._release([self._parts.answers[part] for part in dict.fromkeys(parts)])
+        return dict(zip(zip(parts, numbers, strict=True), pieces, strict=True))
 
     def _submit(
         self,
@@ -317,7 +314,7 @@ def _told(client: Client, asked: Coroutine[Any, Any, Any]) -> Any:
 def _own_rows(query: BucketQuery, bucket: int) -> Iterator[BucketRows]:
     """Yield what a bucket has of the rows of this node."""
     for rows in query.rows:
-        own = serialized(rows_of_bucket(rows.own, bucket)).to_pybytes()
+        own = serialized(rows_of_bucket(rows.own, bucket, query.buckets)).to_pybytes()
         yield BucketRows(rows.name, len(rows.parts), own)
 
 

@@ -8,6 +8,7 @@ import sqlglot.expressions as exp
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tailrace.events.sizes import MIB
 from tailrace.lake.snapshot import DataFile
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import Dataset
@@ -15,11 +16,14 @@ from tailrace.query.compile.relation import Reading, Relation, RenderedQuery, id
 from tailrace.query.engines.engine import Session, rendered
 from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.engines.spreader import BucketQuery, DividedRows, RunningParts, Spreader
-from tailrace.query.spread.buckets import divided, united
+from tailrace.query.spread.buckets import bucket_count, divided, united
 from tailrace.query.spread.cuts import Cut, Gathered, Shuffle, Stage, reading_of
 
 PARTS_A_PLACE = 2  # where a part can run, so that none waits long for the last one
-MAX_BUCKETS = 32  # each of which is a task for each part
+PART_BYTES = 512 * MIB  # of files, of a part that answers rows to be divided
+BUCKET_BYTES = 64 * MIB
+MAX_ROW_PARTS = 256  # of such rows, where there are not that many places
+MAX_PIECES = 8192  # each of which, a bucket's rows of one part, is a task
 
 
 class RunningCut(Struct, eq=False):
@@ -44,15 +48,13 @@ class StageRunner:
         self._interrupt = interrupt
         self._spreader = spreader
         self._reading = reading
-        self._places = 0
-        self._buckets = 0
+        self._width = 0
 
     def run(self, stages: Sequence[Stage]) -> list[Mapping[Relation, Relation]]:
         """Return what stands for relations once the parts have answered. Raise SpreadUnavailable, and what a part
         raises.
         """
-        self._places = self._spreader.width() * PARTS_A_PLACE
-        self._buckets = min(self._places, MAX_BUCKETS)
+        self._width = self._spreader.width()
         texts: list[str] = []
         begun: list[tuple[Stage, list[RunningCut]]] = []
         for stage in stages:
@@ -72,14 +74,17 @@ class StageRunner:
         keys = () if stage.shuffle is None else stage.shuffle.keys[number]
         cut.gathered.needed |= references(keys)
         first = len(texts)
-        for share in shared_out(list(cut.files()), self._places):
+        count = self._width * PARTS_A_PLACE
+        if keys and cut.groups is None:
+            count = max(count, min(cut.bytes // PART_BYTES, MAX_ROW_PARTS))
+        for share in shared_out(list(cut.files()), count):
             part = self._part(cut, keys, reading_of(cut, self._reading, share, hot=False))
             texts.append(rendered(part.sql))
         return RunningCut(cut, keys, name, range(first, len(texts)), pa.table({}), {})
 
     def _part(self, cut: Cut, keys: Sequence[exp.Expr], reading: Reading) -> RenderedQuery:
         part = cut.part(reading)
-        return divided(part, keys, self._buckets) if keys else part
+        return divided(part, keys) if keys else part
 
     def _run_own(self, running: RunningCut) -> None:
         """Compute of the rows in memory what parts do of theirs."""
@@ -105,7 +110,7 @@ class StageRunner:
             size_bytes = sum(cut.own.nbytes + sum(sizes[part] for part in cut.parts) for cut in cuts)
             if stage.shuffle is not None and size_bytes > self._spreader.gather_bytes and _are_alike(cuts):
                 shuffles.append(stage.shuffle)
-                queries.append(self._bucket_query(stage, stage.shuffle, cuts))
+                queries.append(self._bucket_query(stage, stage.shuffle, cuts, size_bytes))
                 stand_ins.append(stage.merged)
             else:
                 gathered += cuts
@@ -119,11 +124,13 @@ class StageRunner:
             fill(shuffle.above.gathered, _with_total(tables, shuffle.total), self._types(query.text))
         return stand_ins
 
-    def _bucket_query(self, stage: Stage, shuffle: Shuffle, cuts: Sequence[RunningCut]) -> BucketQuery:
+    def _bucket_query(self, stage: Stage, shuffle: Shuffle, cuts: Sequence[RunningCut], size_bytes: int) -> BucketQuery:
         for cut in cuts:
             cut.cut.gathered.fill(cut.name, cut.own.slice(0, 0), cut.types)
         text = rendered(shuffle.above.part(read_with(self._reading, [stage.stand_ins])).sql)
-        return BucketQuery(text, self._buckets, [DividedRows(cut.name, cut.parts, cut.own) for cut in cuts])
+        wanted = max(self._width, size_bytes // BUCKET_BYTES)
+        count = bucket_count(wanted, MAX_PIECES // max(sum(len(cut.parts) for cut in cuts), 1))
+        return BucketQuery(text, count, [DividedRows(cut.name, cut.parts, cut.own) for cut in cuts])
 
 
 def _are_alike(cuts: Sequence[RunningCut]) -> bool:

@@ -125,11 +125,11 @@ def run_part(tables: TableRoot, text: str, timeout_s: float) -> bytes | PartFail
     return answer if isinstance(answer, PartFailed) else answer.to_pybytes()
 
 
-def bucket_of(answer: bytes | PartFailed, number: int) -> bytes | PartFailed:
-    """Return the rows of one bucket of the answer to a part."""
+def bucket_of(answer: bytes | PartFailed, number: int, buckets: int) -> bytes | PartFailed:
+    """Return the rows of one of so many buckets of the answer to a part."""
     if isinstance(answer, PartFailed):
         return answer
-    chosen: bytes = serialized(rows_of_bucket(deserialized(pa.py_buffer(answer)), number)).to_pybytes()
+    chosen: bytes = serialized(rows_of_bucket(deserialized(pa.py_buffer(answer)), number, buckets)).to_pybytes()
     return chosen
 
 
