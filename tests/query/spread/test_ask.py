@@ -210,6 +210,7 @@ DIVIDED = {
     "logs | join kind=innerunique (logs | where ok) on mixed | summarize count() by host": 1,
     "logs | join kind=inner (logs) on $left.ms == $right.big | count": 1,
     "logs | where isnull(user) | join kind=leftanti (logs | where isnull(user)) on user | count": 1,
+    "logs | join kind=leftouter (logs | where ms > 990000) on user, ok | summarize count(), sum(ms1) by host": 1,
     "logs | join kind=rightouter (logs | where ms > 990000) on user, ok | summarize count(), sum(ms) by ok": 1,
     "logs | where ok | join (logs | summarize most = max(ms) by host) on host | count": 1,
     "union (logs | summarize n = count() by host), (logs | summarize n = dcount(user) by host) | summarize sum(n)": 2,

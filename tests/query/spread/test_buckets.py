@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import sqlglot
 import sqlglot.expressions as exp
@@ -80,3 +81,17 @@ def _answered(connection: duckdb.DuckDBPyConnection, rows: pa.Table, kind: str) 
 )
 def test_buckets_are_as_many_as_wanted_and_allowed(wanted: int, most: int, count: int) -> None:
     assert bucket_count(wanted, most) == count
+
+
+def test_rows_that_are_equal_to_none_are_in_any_bucket(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.register("given", pa.table({"key": pa.array([None] * 100 + [7] * 100, pa.int64()), "n": range(200)}))
+    select = sqlglot.parse_one("SELECT key, n FROM given", dialect="duckdb", into=exp.Select)
+
+    query = divided(RenderedQuery(select), [exp.column("key")], [exp.column("key"), exp.column("n")])
+    rows = connection.execute(rendered(query.sql)).to_arrow_table()
+    buckets = [rows_of_bucket(rows, number, BUCKETS) for number in range(BUCKETS)]
+
+    assert all(bucket["key"].null_count > 0 for bucket in buckets)
+    assert [len(bucket.filter(pc.is_valid(bucket["key"]))) for bucket in buckets if 7 in bucket["key"].to_pylist()] == [
+        100
+    ]

@@ -8,19 +8,23 @@ import sqlglot.expressions as exp
 from msgspec.structs import replace
 
 from tailrace.query.compile.relation import RenderedQuery
-from tailrace.query.values import cast, fn, infix, number_node
+from tailrace.query.values import case, cast, fn, infix, is_null, number_node, or_
 
 BUCKET = "bucket"  # the column with a row's number, of which the last bits are that of its bucket
 NUMBERS = 2**24  # of which that is one
 
 
-def divided(query: RenderedQuery, keys: Sequence[exp.Expr]) -> RenderedQuery:
-    """Return a query with a number for each row by keys over its columns, which says in which bucket it is.
+def divided(query: RenderedQuery, keys: Sequence[exp.Expr], else_by: Sequence[exp.Expr] = ()) -> RenderedQuery:
+    """Return a query with a number for each row by keys over its columns, which says in which bucket it is; where a key
+    is null by other columns, if there are any.
 
     The hash is DuckDB's own, by which it groups and joins: what it takes for equal has the same, in every process of
     the same version.
     """
-    number = cast(infix(exp.Mod, fn("hash", *keys), number_node(NUMBERS)), "INTEGER")
+    digest = fn("hash", *keys)
+    if else_by:
+        digest = case((or_(*map(is_null, keys)), fn("hash", *else_by)), otherwise=digest)
+    number = cast(infix(exp.Mod, digest, number_node(NUMBERS)), "INTEGER")
     cells: list[exp.Expr] = [exp.Star(), exp.Alias(this=number, alias=exp.to_identifier(BUCKET))]
     return replace(query, sql=exp.Select(expressions=cells, from_=exp.From(this=exp.Subquery(this=query.sql))))
 

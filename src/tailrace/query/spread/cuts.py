@@ -178,6 +178,7 @@ class Shuffle(Struct, eq=False):
 
     keys: Sequence[Sequence[exp.Expr]]  # for each cut those by which its answers are divided
     above: Cut  # of the rows of a bucket, which has no files
+    joins_null: bool = True  # whether rows with a null key belong together
     total: str | None = None  # the column of it that counts rows of all groups, in a bucket of those in it
 
 
@@ -297,15 +298,17 @@ class CutFinder:
     def _stage_over(self, base: Relation, above: Cut, total: str | None) -> Stage:
         if isinstance(base, Joined):
             cuts = [self._cut_side(*side) for side in zip(base.sides, base.keys, base.only_matching, strict=True)]
-            return Stage(cuts, {cut.replaced: cut.gathered for cut in cuts}, Shuffle(base.keys, above))
+            return Stage(
+                cuts, {cut.replaced: cut.gathered for cut in cuts}, Shuffle(base.keys, above, joins_null=False)
+            )
         assert isinstance(base, Layer)
         cut = self._cut_groups(base)
         if cut is not None and cut.groups is not None:
             keys = [reference(name) for name in cut.groups.keys]
-            return Stage([cut], {base: cut.stand_in}, Shuffle([keys], above, total))
+            return Stage([cut], {base: cut.stand_in}, Shuffle([keys], above, total=total))
         rows = self._cut(base.parent, base.parent)
         keys = [node for key in base.group or () if isinstance(node := base.defines[identifier(key)], exp.Expr)]
-        return Stage([rows], {base.parent: rows.gathered}, Shuffle([keys], above, total))
+        return Stage([rows], {base.parent: rows.gathered}, Shuffle([keys], above, total=total))
 
     def _cut(self, source: Relation, replaced: Relation, *, first: RowLimit | None = None) -> Cut:
         return Cut(source, replaced, Gathered(), self._scans(source), first=first)

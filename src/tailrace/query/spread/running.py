@@ -12,7 +12,7 @@ from tailrace.events.sizes import MIB
 from tailrace.lake.snapshot import DataFile
 from tailrace.query.compile.compiler import Compiler
 from tailrace.query.compile.dataset import Dataset
-from tailrace.query.compile.relation import Reading, Relation, RenderedQuery, identifier, references
+from tailrace.query.compile.relation import Reading, Relation, RenderedQuery, identifier, reference, references
 from tailrace.query.engines.engine import Session, rendered
 from tailrace.query.engines.interrupt import Interrupt
 from tailrace.query.engines.spreader import BucketQuery, DividedRows, RunningParts, Spreader
@@ -30,11 +30,12 @@ class RunningCut(Struct, eq=False):
     """A cut whose parts are running."""
 
     cut: Cut
-    keys: Sequence[exp.Expr]  # by which its rows can be divided
-    name: str  # by which the query of a bucket reads them
-    parts: range  # the numbers of its parts
-    own: pa.Table  # what is computed of the rows in memory
-    types: Mapping[str, str]  # DuckDB's, by column
+    name: str  # by which the query of a bucket reads its rows
+    keys: Sequence[exp.Expr] = ()  # by which these can be divided
+    joins_null: bool = True  # whether those with a null key belong together
+    parts: range = range(0)  # the numbers of its parts
+    own: pa.Table = pa.table({})  # what is computed of the rows in memory
+    types: Mapping[str, str] = {}  # DuckDB's, by column
 
 
 class StageRunner:
@@ -70,25 +71,30 @@ class StageRunner:
 
     def _begin(self, stage: Stage, number: int, name: str, texts: list[str]) -> RunningCut:
         """Add the parts of a cut to others."""
-        cut = stage.cuts[number]
-        keys = () if stage.shuffle is None else stage.shuffle.keys[number]
-        cut.gathered.needed |= references(keys)
-        first = len(texts)
+        cut, shuffle = stage.cuts[number], stage.shuffle
+        running = RunningCut(cut, name)
         count = self._width * PARTS_A_PLACE
-        if keys and cut.groups is None:
-            count = max(count, min(cut.bytes // PART_BYTES, MAX_ROW_PARTS))
+        if shuffle is not None:
+            running.keys, running.joins_null = shuffle.keys[number], shuffle.joins_null
+            cut.gathered.needed |= references(running.keys)
+            if cut.groups is None:
+                count = max(count, min(cut.bytes // PART_BYTES, MAX_ROW_PARTS))
+        first = len(texts)
         for share in shared_out(list(cut.files()), count):
-            part = self._part(cut, keys, reading_of(cut, self._reading, share, hot=False))
-            texts.append(rendered(part.sql))
-        return RunningCut(cut, keys, name, range(first, len(texts)), pa.table({}), {})
+            texts.append(rendered(self._part(running, reading_of(cut, self._reading, share, hot=False)).sql))
+        running.parts = range(first, len(texts))
+        return running
 
-    def _part(self, cut: Cut, keys: Sequence[exp.Expr], reading: Reading) -> RenderedQuery:
-        part = cut.part(reading)
-        return divided(part, keys) if keys else part
+    def _part(self, running: RunningCut, reading: Reading) -> RenderedQuery:
+        part = running.cut.part(reading)
+        if not running.keys:
+            return part
+        columns = [] if running.joins_null else [reference(name) for name in sorted(running.cut.gathered.needed)]
+        return divided(part, running.keys, columns)
 
     def _run_own(self, running: RunningCut) -> None:
         """Compute of the rows in memory what parts do of theirs."""
-        query = self._part(running.cut, running.keys, reading_of(running.cut, self._reading, (), hot=True))
+        query = self._part(running, reading_of(running.cut, self._reading, (), hot=True))
         register_rows(self._compiler, query, self._session)
         text = rendered(query.sql)
         running.types = self._types(text)
