@@ -324,6 +324,17 @@ def test_events_are_deleted_by_a_filter_that_is_here(node: LakeNode, lake: Remot
     assert set(asked) == {threading.current_thread().name}
 
 
+def test_what_is_under_way_when_the_lake_is_closed_is_done(node: LakeNode, lake: RemoteLake) -> None:
+    lake.create("d")
+    put(node, 1, 1, 2)
+
+    def close(file: object, fields: object) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        lake.close()
+        return np.array([0])
+
+    assert lake.delete_where("d", close).rows_deleted == 1
+
+
 def test_a_filter_that_fails_deletes_nothing(node: LakeNode, lake: RemoteLake) -> None:
     lake.create("d")
     put(node, 1, 1)

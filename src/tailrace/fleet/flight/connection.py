@@ -50,6 +50,8 @@ _chunk = msgspec.msgpack.Decoder(PartChunk)
 class PeerConnection:
     """A connection to one lake node, which is opened when it is used. Thread-safe.
 
+    It ends with its last call, once nobody has it any more: closing its client would end the process where a call is
+    just being made.
     Calls raise what the lake there raises; OwnerUnavailable where it is not reached or does not answer in time, and
     PeerRefused where one of the two does not prove that it is of the fleet.
     """
@@ -69,10 +71,6 @@ class PeerConnection:
         self._waiting_calls = threading.BoundedSemaphore(WAITING_CALLS)
         self._lock = threading.Lock()
         self._session: ClientSession | None = None
-
-    def close(self) -> None:
-        """End the connection."""
-        self._client.close()
 
     def call(self, asked: messages.Asked, answer: Any, *, timeout_s: float, check: Check = no_check) -> Any:
         """Return the answer to a call. `check` is called while it is waited for, and raises to give up."""

@@ -104,11 +104,9 @@ class RemoteLake:
         return self._directory.wait(timeout_s)
 
     def close(self) -> None:
-        """Ask other nodes nothing any more. The own lake stays open."""
+        """Ask other nodes nothing any more, but what was asked already. The own lake stays open."""
         self._directory.close()
         with self._lock:
-            for connection in self._connections.values():
-                connection.close()
             self._connections.clear()
 
     def renew(self, credentials: Credentials) -> None:
