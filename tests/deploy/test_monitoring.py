@@ -30,7 +30,7 @@ def families() -> Iterator[Metric]:
         field.name: {} if "Mapping" in str(field.type) else 0 for field in msgspec.structs.fields(Gauges)
     }
     metrics = Metrics()
-    metrics.certificate_not_after_s = 1
+    metrics.certificate_not_after_s = metrics.fleet_certificate_not_after_s = 1
     yield from _Collector(metrics, Gauges(**{**nothing, "maintenance": MaintenanceCounters()})).collect()
     yield from ProcessCollector(registry=None).collect()
 

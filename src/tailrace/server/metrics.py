@@ -178,6 +178,7 @@ class Metrics:
         self.flushes = Latency(FLUSH_BOUNDS_S)
         self.latency: dict[str, Latency] = {}  # by protocol, or "api"
         self.certificate_not_after_s: int | None = None  # Unix seconds; None without TLS
+        self.fleet_certificate_not_after_s: int | None = None  # the same of the one for other nodes
 
     def count_ingested(self, protocol: str, events: int, processed_bytes: int) -> None:
         """Count events that became durable."""
@@ -241,6 +242,12 @@ class _Collector(Collector):
             yield CounterMetricFamily(name, meaning, getattr(self._gauges, counter))
         for counter, name, meaning in MAINTENANCE:
             yield CounterMetricFamily(name, meaning, getattr(self._gauges.maintenance, counter))
+        if self._metrics.fleet_certificate_not_after_s is not None:
+            yield GaugeMetricFamily(
+                "tailrace_fleet_tls_certificate_not_after_seconds",
+                "When the certificate for other nodes of the fleet ends, in Unix seconds.",
+                self._metrics.fleet_certificate_not_after_s,
+            )
         if self._metrics.certificate_not_after_s is not None:
             yield GaugeMetricFamily(
                 "tailrace_tls_certificate_not_after_seconds",

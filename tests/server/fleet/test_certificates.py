@@ -1,6 +1,7 @@
 """The certificate of a node: one that other nodes would refuse is refused at the start, in words."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def test_a_certificate_is_read_again_once_its_files_change(tmp_path: Path, host:
     assert second is not None
     assert second.certificate != first.certificate
     assert second.issuers == first.issuers
+    assert 86_400 < second.not_after_s - time.time() <= 2 * 86_400
     assert certificates.changed() is None
 
 

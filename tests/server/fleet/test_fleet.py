@@ -231,14 +231,15 @@ def test_nodes_speak_tls_to_one_another_and_reload_certificates_and_settings(
     fleet.start(lake=2, ingest=1)
     nodes, sender = fleet.nodes, Sender()
     for dataset in DATASETS:
-        nodes["ingest-0"].create(dataset)  # which a lake node does
+        fleet.create(dataset, "ingest-0")  # which a lake node does
 
     def all_answer() -> bool:
         return all(_answers(node, sender) for node in nodes.values())
 
     for node in nodes.values():
         sender.send(node)
-    assert all_answer()
+        assert "tailrace_fleet_tls_certificate_not_after_seconds " in node.client.get("/metrics").text
+    wait_until(all_answer)
 
     ports = [int(node.url.rpartition(":")[2]) for node in nodes.values()]
     with Database.open(postgres_url) as database:

@@ -17,6 +17,7 @@ class Certificates(WithSecrets, frozen=True):
     certificate: bytes
     key: Annotated[bytes, Meta(extra={"secret": True})]
     issuers: bytes
+    not_after_s: int = 0  # Unix seconds when the certificate ends, 0 where nobody has looked
 
     @classmethod
     def read(cls, certificate: Path, key: Path, issuers: Path) -> "Certificates":

@@ -245,6 +245,8 @@ def build_node(
     host = name_of(url) if settings.fleet.role == "lake" else ""
     certificates = NodeCertificates(settings.fleet, host) if settings.fleet.fleet_tls_certificate else None
     credentials = Credentials(settings.fleet.fleet_secret, None if certificates is None else certificates.open())
+    if (known := credentials.certificates) is not None:
+        metrics.fleet_certificate_not_after_s = known.not_after_s
     parts = _NodeParts(settings, reference_data, spawner, stopping=stopping, metrics=metrics, certificates=certificates)
     stores = open_node_stores(
         settings,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.flight as flight
+from msgspec.structs import replace
 
 from tailrace.config import ConfigError
 from tailrace.fleet.flight.credentials import TLS, Certificates, Credentials
@@ -62,7 +63,7 @@ class NodeCertificates:
             client = self._context(ssl.PROTOCOL_TLS_CLIENT)
             client.check_hostname = bool(self._host)
             client.verify_mode = ssl.CERT_REQUIRED if self._host else ssl.CERT_NONE
-            _shake_hands(client, server, self._host)
+            found = replace(found, not_after_s=_shake_hands(client, server, self._host))
         except ssl.SSLCertVerificationError as error:
             raise _unusable(f"other nodes would refuse the certificate: {error.verify_message}") from None
         except (OSError, ValueError) as error:  # an SSLError is an OSError
@@ -83,13 +84,11 @@ class NodeCertificates:
         return context
 
 
-def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> None:
-    """Have a client and a server meet in memory. Raise SSLError."""
+def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> int:
+    """Have a client and a server meet in memory; return when the client's certificate ends. Raise SSLError."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = [
-        client.wrap_bio(to_client, to_server, server_hostname=host or None),
-        server.wrap_bio(to_server, to_client, server_side=True),
-    ]
+    serving = server.wrap_bio(to_server, to_client, server_side=True)
+    sides = [client.wrap_bio(to_client, to_server, server_hostname=host or None), serving]
     for _ in range(ROUNDS):
         for side in list(sides):
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -97,6 +96,8 @@ def _shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> N
                 sides.remove(side)
     if sides:
         raise ssl.SSLError("the handshake does not end")
+    shown = serving.getpeercert() or {}
+    return ssl.cert_time_to_seconds(str(shown["notAfter"]))
 
 
 def _try_flight(certificates: Certificates, host: str) -> None:

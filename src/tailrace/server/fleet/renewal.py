@@ -19,6 +19,7 @@ async def renew_certificate(node: NodeServer, is_asked: bool) -> None:
     credentials, stores = Credentials(node.settings.fleet.fleet_secret, found), node.stores
     stores.remote.renew(credentials)
     node.forwarder.renew(found.issuers)
+    node.metrics.fleet_certificate_not_after_s = found.not_after_s
     if stores.own is not None:
         await asyncio.to_thread(stores.own.server.renew, credentials)
     logger.info(
