@@ -49,6 +49,11 @@ class ServerFleet:
         for node in added:
             wait_until(lambda node=node: node.client.get("/readyz").status_code == 200)  # type: ignore[misc]
 
+    def create(self, dataset: str, by: str) -> None:
+        """Make a dataset by a node, once no shard moves any more, as after the start."""
+        client = self.nodes[by].client
+        wait_until(lambda: client.post("/v2/datasets", json={"name": dataset}).status_code in (200, 409))
+
     def node(self, role: str, number: int, *options: str) -> "Server":
         """Return a node that is not started yet."""
         env = {"TAILRACE_ROOT_TOKEN": ROOT_TOKEN}

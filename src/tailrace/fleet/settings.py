@@ -67,8 +67,8 @@ class FleetSettings(WithSecrets, frozen=True):
         str,
         Meta(
             description="PEM file of the node's certificate, with those of its issuers, for Arrow Flight between "
-            "nodes: they speak TLS then, each shows its certificate, and those of a fleet need it all. It is read "
-            "again when it changes."
+            "nodes, which is TLS then: all nodes of a fleet have one, and show it, or none has. It is read again when "
+            "it changes."
         ),
     ] = ""
     fleet_tls_key: Annotated[

@@ -62,7 +62,7 @@ def test_what_was_acknowledged_before_a_backup_is_restored_as_one_process_and_as
     fleet.start(lake=2, ingest=2)
     nodes, place = fleet.nodes, str(tmp_path / "place")
     for name in NAMES:
-        nodes["lake-0"].create(name)
+        fleet.create(name, "lake-0")
     api_token = nodes["ingest-0"].api_token(*NAMES, query=True)
 
     with Load(nodes["ingest-0"], nodes["ingest-1"], nodes["lake-0"]) as load_:
