@@ -75,7 +75,7 @@ def test_any_node_answers_any_request_and_a_killed_one_takes_nothing_along(fleet
     fleet.start(lake=2, ingest=2, query=1)
     nodes, sender = fleet.nodes, Sender()
     for number, dataset in enumerate(DATASETS):
-        list(nodes.values())[number % len(nodes)].create(dataset)
+        fleet.create(dataset, list(nodes)[number % len(nodes)])
 
     for node in nodes.values():
         sender.send(node)
@@ -128,7 +128,7 @@ def test_nodes_are_restarted_one_after_the_other_without_a_refused_event(fleet: 
     fleet.start(lake=2, ingest=2, query=1)
     nodes, sender = fleet.nodes, Sender()
     for dataset in DATASETS:
-        nodes["ingest-0"].create(dataset)
+        fleet.create(dataset, "ingest-0")
 
     with _balanced(nodes, sender):
         for name in ("ingest-0", "ingest-1", "lake-0", "lake-1", "query-0"):
@@ -181,7 +181,7 @@ def test_what_a_node_has_of_events_in_no_table_ends_with_their_commit(
     fleet.start(lake=1)
     node = fleet.nodes["lake-0"]
     for dataset in ("d-0", "d-1"):
-        node.create(dataset)
+        fleet.create(dataset, "lake-0")
     assert node.ingest("d-0", [{"n": 0}], headers={"Idempotency-Key": "once"}).status_code == 200
     stored = 0
 
