@@ -11,6 +11,7 @@ from tailrace.backup.manifest import BackupDamaged, manifest_names, read_manifes
 from tailrace.backup.place import DirectoryPlace, PlaceInUse
 from tailrace.backup.pruning import Pruned, prune
 from tailrace.backup.saving import check_stored
+from tailrace.lake.table_copy import Keep, TableCopy
 
 DATA_FILES = "data/web/_day=*/*.parquet"
 
@@ -258,6 +259,24 @@ def test_old_backups_are_deleted_with_what_only_they_had(origin: Origin, place: 
     restored(place, tmp_path / "data", backup=second.id)
     assert events_in(tmp_path / "data") == {"web": [20]}
     assert prune(place, 2) == Pruned()
+
+
+def test_a_backup_that_fails_as_it_begins_keeps_no_file(origin: Origin, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin.lake.create("zoo")
+    copy = origin.lake.copy
+
+    def failing(name: str, keep: Keep) -> TableCopy:
+        found = copy(name, keep)
+        if name == "zoo":
+            raise ValueError("what nobody thought of")
+        return found
+
+    monkeypatch.setattr(origin.lake, "copy", failing)
+    with pytest.raises(ValueError, match="nobody thought"):
+        origin.source.begin()
+
+    assert origin.lake.snapshot("web").files
+    assert not origin.lake._state.dataset("web").maintenance._pins
 
 
 def test_nothing_is_deleted_where_a_backup_that_stays_is_damaged(origin: Origin, place: DirectoryPlace) -> None:

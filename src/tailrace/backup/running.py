@@ -191,15 +191,15 @@ class Backups:
             # Before the tables: a key whose batch is not in a table would have it refused as a repetition.
             for name, content in self._sources.small_files().items():
                 _keep(directory, kept, OF_SERVER, name, content)
-            found = self._copied(directory, kept)
-            copies |= {name: each for name, each in found.items() if isinstance(each, TableCopy)}
-            failed = {name: each for name, each in found.items() if isinstance(each, Exception)}
+            names = self._sources.names()
+            failed = self._copy_tables(names, directory, kept, copies)
             for error in failed.values():
                 if (fault := disk_fault(error)) is not None:
                     raise fault from error
-            for name in found.keys() - copies.keys():
+            copies = {name: copies[name] for name in names if name in copies}  # in order
+            for name in set(names) - copies.keys():
                 kept.pop(name, None)
-            left_out = [LeftOut(name, reason_of(error)) for name, error in failed.items()]
+            left_out = [LeftOut(name, reason_of(failed[name])) for name in names if name in failed]
             has_database = self._copy_database(directory, kept)
         except BaseException:
             for copy in copies.values():
@@ -217,22 +217,31 @@ class Backups:
         )
         return _RunningBackup(begun, directory, copies, kept, time.monotonic())
 
-    def _copied(
-        self, directory: Path, kept: dict[str, dict[str, _KeptFile]]
-    ) -> dict[str, TableCopy | Exception | None]:
-        """Return the table of each dataset, to be copied, or what is wrong with it; None where it was dropped."""
+    def _copy_tables(
+        self,
+        names: Sequence[str],
+        directory: Path,
+        kept: dict[str, dict[str, _KeptFile]],
+        copies: dict[str, TableCopy],
+    ) -> dict[str, Exception]:
+        """Add the table of each dataset, to be copied; return what is wrong with others than those that were dropped.
 
-        def copy(name: str) -> TableCopy | Exception | None:
+        Where this raises, `copies` has those that are to be released.
+        """
+        failed: dict[str, Exception] = {}
+
+        def copy(name: str) -> None:
             try:
-                return self._sources.lake.copy(name, partial(_keep, directory, kept, name))
+                copies[name] = self._sources.lake.copy(name, partial(_keep, directory, kept, name))
             except DatasetNotFound:
-                return None
+                pass
             except (TailraceError, OSError, DeltaError) as error:
-                return error
+                failed[name] = error
 
-        names = self._sources.names()
         with ThreadPoolExecutor(AT_ONCE, "tailrace-backup") as threads:
-            return dict(zip(names, threads.map(copy, names), strict=True))
+            for _ in threads.map(copy, names):
+                pass
+        return failed
 
     def _copy_database(self, directory: Path, kept: dict[str, dict[str, _KeptFile]]) -> bool:
         """Copy the database; return whether it is a file. Raise StorageUnavailable, DiskFull."""
