@@ -183,6 +183,17 @@ def test_who_owns_a_dataset_no_more_does_not_answer(stores: SharedStores) -> Non
             call()
 
 
+def test_a_copy_that_is_answered_too_late_keeps_no_file(stores: SharedStores) -> None:
+    owned = {"d"}
+    lake = stores.lake("d", owns=owned.__contains__)
+    stores.append("w1", 1)
+    with pytest.raises(DatasetElsewhere):
+        lake.copy("d", lambda name, content: owned.clear())
+    owned.add("d")
+    assert lake.snapshot("d").files
+    assert not lake._state.dataset("d").maintenance._pins
+
+
 def test_what_is_created_and_dropped_takes_no_events_of_a_former_one(stores: SharedStores) -> None:
     lake = stores.lake("d")
     stores.append("w1", 1)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar, Unpack
 
@@ -208,7 +209,16 @@ class SharedLake(Lake):
         Raise as `Lake.copy` does, and DatasetElsewhere.
         """
         copy = super().copy
-        return self._with_own(name, lambda: copy(name, keep))
+        with ExitStack() as unused:
+
+            def held() -> TableCopy:
+                found = copy(name, keep)
+                unused.callback(found.release)
+                return found
+
+            found = self._with_own(name, held)
+            unused.pop_all()
+            return found
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; raise as `Lake.trim` does, and DatasetElsewhere."""

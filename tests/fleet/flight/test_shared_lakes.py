@@ -191,6 +191,38 @@ def test_a_backup_has_what_was_answered_before_it_of_the_datasets_of_all_nodes(
     assert events_in(tmp_path / "data") == stores.expected
 
 
+def test_a_dataset_that_moves_while_a_backup_is_copied_was_not_dropped(
+    stores: SharedStores, nodes: list[SharedNode], owners: StatedOwners
+) -> None:
+    leader, other = nodes
+    owners.own.add("d")
+    lake = RemoteLake(
+        owners,
+        CREDENTIALS,
+        leader.lake.catalog,
+        own=leader.lake,
+        changes=leader.server.changes,
+        feeds=leader.feeds,
+        cache_bytes=CACHE_BYTES,
+    )
+    assert lake.start(TIMEOUT_S)
+    try:
+        lake.create("d")
+        stores.append("w1", 1)
+        copy = lake.copy("d", lambda name, content: None)
+        owners.own.clear()
+        move(leader, other, owners)
+        wait_until(lambda: other.lake.has("d"), TIMEOUT_S)
+        assert not copy.is_dropped()
+        assert all(copy.storage.size_bytes(file.name) == file.bytes for file in copy.files)
+
+        lake.drop("d")
+        assert copy.is_dropped()
+        copy.release()
+    finally:
+        lake.close()
+
+
 def test_a_dataset_that_moves_is_read_and_followed_all_the_time(
     stores: SharedStores, nodes: list[SharedNode], owners: StatedOwners, query: QueryNode
 ) -> None:

@@ -343,28 +343,45 @@ class RemoteLake:
     def copy(self, name: str, keep: Keep) -> TableCopy:
         """Return the table of a dataset to be copied, with everything that was acknowledged before. As `Lake.copy`.
 
-        Waits for an owner, as while another node takes over. Files of another node's that are no part of the table any
-        more stay for `keep_removed_s`, be they copied or not.
+        Waits for an owner, as while another node takes over. Files that are no part of the table any more stay for
+        `keep_removed_s`, be they copied or not, where another node has the dataset, or takes it over meanwhile.
         """
         end_s = time.monotonic() + COPY_WAIT_S
+        small_files: dict[str, bytes] = {}  # of the last trial alone
+
+        def is_dropped() -> bool:
+            return not self.knows(name)
+
+        def here(own: DatasetStore) -> TableCopy:
+            small_files.clear()
+            # Where another node takes it, this one has it no more, which is no drop.
+            return replace(own.copy(name, small_files.__setitem__), is_dropped=is_dropped)
 
         def there(connection: PeerConnection, check: Check) -> TableCopy:
             asked = messages.AskCopy(name)
             found: messages.CopiedTable = connection.call(
                 asked, messages.CopiedTable, timeout_s=CHANGE_TIMEOUT_S, check=check
             )
-            for each, content in found.small_files.items():
-                keep(each, content)
-            storage, is_dropped = self._catalog.storage(name), lambda: not self.knows(name)
+            small_files.clear()
+            small_files.update(found.small_files)
+            storage = self._catalog.storage(name)
             return TableCopy(name, found.version, storage, found.files, found.fault, is_dropped, lambda: None)
 
         while True:
             try:
-                return self._with_owner(name, lambda own: own.copy(name, keep), there)
+                copy = self._with_owner(name, here, there)
+                break
             except OwnerUnavailable:
                 if time.monotonic() >= end_s:
                     raise
                 time.sleep(MOVE_CHECK_S)
+        try:
+            for each, content in small_files.items():
+                keep(each, content)
+        except BaseException:
+            copy.release()
+            raise
+        return copy
 
     def trim(self, name: str, older_than_ns: int) -> int:
         """Delete the events before a moment; return how many were deleted. As `Lake.trim`."""
