@@ -122,6 +122,24 @@ def test_what_is_given_while_it_is_opened_is_read_no_further(
     assert len(behind) <= OBJECTS + OBJECTS // 2 + 2  # what one reads alone, the other beside it, and one more of each
 
 
+def test_what_is_given_while_others_are_opened_with_it_is_followed_no_more(
+    stores: SharedStores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores.lake().create("e")
+    lake = stores.lake()
+    follow = lake._follower.follow
+
+    def late(*arguments: Any, **named: Any) -> None:
+        lake.give(["e"], commit=False)
+        follow(*arguments, **named)
+
+    monkeypatch.setattr(lake._follower, "follow", late)
+    lake.take(["d", "e"])
+    stores.append("w1", 1)
+    assert values(lake) == [1]
+    wait_until(lambda: lake._follower._datasets == {"d"}, 20)
+
+
 def test_who_finds_a_part_half_covered_drops_it_and_reads_again(stores: SharedStores) -> None:
     first, second = stores.lake("d"), stores.lake("d")
     stores.append("w1", 1)

@@ -214,6 +214,9 @@ class DatasetOpener:
                 return
             try:
                 self._follower.follow(behind, accept, joined, check=check)
+                with state.lock:
+                    given = [name for name in behind if opened[name].dropped]
+                self._follower.unfollow(given)  # those that were given before they were followed
                 return
             except (_GivenError, ShuttingDown):
                 return
