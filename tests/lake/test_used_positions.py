@@ -7,7 +7,7 @@ import pytest
 from support.object_stores import hurried
 from support.shared_lakes import shared_stores, values
 
-from tailrace.lake.used_positions import highest_position
+from tailrace.lake.used_positions import UNKNOWN, highest_position
 from tailrace.log import ObjectLog, Subscription, deliver_nothing
 
 
@@ -39,15 +39,32 @@ def test_events_of_a_log_that_is_begun_anew_are_new_ones(tmp_path: Path) -> None
         assert lake.log_damage == []
 
 
-def test_a_table_that_cannot_be_read_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with shared_stores(tmp_path) as stores:
+def test_where_a_table_cannot_be_read_positions_are_above_all_that_it_may_know(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with shared_stores(tmp_path / "former") as stores:
         lake = stores.lake()
         for name in ("d", "e"):
             lake.create(name)
             stores.append("w1", 1, name)
         lake.commit_now()
-        for file in (tmp_path / "tables" / "e" / "_delta_log").iterdir():
+        stores.append("w1", 2, "e")
+        lake.commit_now()
+        versions = list((tmp_path / "former" / "tables" / "e" / "_delta_log").iterdir())
+        contents = [file.read_bytes() for file in versions]
+        for file in versions:
             file.write_bytes(b"{")
 
-        assert highest_position(lake.catalog, "w1") == 2
+        floor = highest_position(lake.catalog, "w1")
+    assert floor == 2 + UNKNOWN
     assert "in dataset 'e' is not known" in caplog.text
+
+    for file, content in zip(versions, contents, strict=True):
+        file.write_bytes(content)
+    with shared_stores(tmp_path / "latter", tables=stores.tables) as latter:  # with logs of its own
+        subscription = Subscription(deliver_nothing, floor=floor)
+        latter.writers["w1"] = ObjectLog.open(latter.logs, writer="w1", subscription=subscription)
+        lake = latter.lake("e")
+        latter.append("w1", 10, "e")
+
+        assert values(lake, "e") == [1, 2, 10]

@@ -12,16 +12,19 @@ from tailrace.lake.catalog import Catalog
 from tailrace.lake.delta import DeltaError
 from tailrace.lake.table import DatasetTable
 
+UNKNOWN = 1 << 40  # positions: more than any log has
+
 logger = logging.getLogger(__name__)
 
 
 def highest_position(catalog: Catalog, writer: str) -> int:
     """Return the highest position in a writer's log that any table of a catalog knows, which reads all of their logs.
 
-    A table that cannot be read is left out, and told. Raise OSError where the catalog cannot be.
+    Where a table cannot be read, which is told, it is one that is above what any knows: that table may be read again.
+    Raise OSError where the catalog cannot be.
     """
 
-    def position_of(name: str) -> int:
+    def position_of(name: str) -> int | None:
         storage = catalog.storage(name)
         try:
             created = sidecar.load_info(storage).created
@@ -30,7 +33,9 @@ def highest_position(catalog: Catalog, writer: str) -> int:
             return 0
         except (DatasetUnavailable, OSError, ValueError, DeltaError, msgspec.MsgspecError, pa.ArrowException) as error:
             logger.warning("how far the log of %s is in dataset %r is not known: %s", writer, name, error)
-            return 0
+            return None
 
     with ThreadPoolExecutor(catalog.opening_threads, "tailrace-open") as threads:
-        return max(threads.map(position_of, catalog.names(lambda name: False)), default=0)
+        found = list(threads.map(position_of, catalog.names(lambda name: False)))
+    highest = max((position for position in found if position is not None), default=0)
+    return highest + UNKNOWN if None in found else highest
