@@ -17,6 +17,7 @@ from support.waiting import wait_until
 from tailrace.events import Batch, ShuttingDown, StorageUnavailable, TailraceError
 from tailrace.log import LogSettings, ObjectLog, ObjectLogFollower, Positions, delete_released, object_cursor
 from tailrace.log.object_cursor import objects_of
+from tailrace.log.object_format import directory_of
 from tailrace.log.object_threads import OBJECTS, WRITERS
 from tailrace.storage.object_store import ObjectStoreUnavailable
 
@@ -374,6 +375,19 @@ def test_the_log_of_a_writer_that_is_gone_is_looked_at_seldom_and_whenever_someb
             received.follow(follower, "a")
             position = append_now(gone, make_batch("a"))
             wait_until(lambda: received.found["w1", "a"][-1] == position, TIMEOUT_S)
+
+
+def test_a_directory_without_an_object_says_nothing_of_its_writers_positions() -> None:
+    store, received = FaultyStore(), Received()
+    store.create(f"{directory_of('w1')}/note.txt", b"")
+    with following(store, received) as follower:
+        follower.catch_up(TIMEOUT_S)
+        assert received.positions == {"w1": 0}
+        received.follow(follower, "a")
+        with open_log(store, "w1") as log:
+            position = append_now(log, make_batch("a"))
+            follower.catch_up(TIMEOUT_S)
+        assert received.found == {("w1", "a"): [position]}
 
 
 def test_a_question_is_refused_once_it_is_closed() -> None:

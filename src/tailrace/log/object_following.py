@@ -259,7 +259,8 @@ class ObjectLogFollower:
                 # Where nothing is followed there is nothing to deliver before the newest object.
                 after = 0 if datasets else LAST_POSITION
                 objects = reading.retried(lambda: objects_after(self._store, writer, after))
-                self._cursors[writer] = self._cursor(writer, objects, after)
+                # A directory may have no object yet, but something else.
+                self._cursors[writer] = self._cursor(writer, objects, after if objects else 0)
             began_s = time.monotonic()
             self._cursors[writer].advance(reading, lists=lists)
             self._polled_s[writer] = began_s
