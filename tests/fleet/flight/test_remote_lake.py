@@ -23,7 +23,7 @@ from tailrace.events import (
     InvalidName,
     QueryFailed,
 )
-from tailrace.fleet.flight import connection, deletions
+from tailrace.fleet.flight import connection, deletions, server
 from tailrace.fleet.flight.credentials import Credentials, Peer
 from tailrace.fleet.flight.errors import OwnerUnavailable, PeerRefused
 from tailrace.fleet.flight.remote_lake import RemoteLake
@@ -620,3 +620,32 @@ def test_what_claims_to_be_a_lake_node_is_asked_nothing(tmp_path: Path, node: La
         pretender.shutdown()
     assert seen
     assert not any(b"my-dataset" in body for body in seen)
+
+
+def test_a_node_that_does_not_get_its_port_again_tells_it(
+    node: LakeNode, lake: RemoteLake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempts: list[int] = []
+    served = node.server._served
+
+    def taken(port: int, credentials: Credentials) -> Any:
+        attempts.append(port)
+        if len(attempts) < 3:
+            raise flight.FlightUnavailableError("the address is in use")
+        return served(port, credentials)
+
+    monkeypatch.setattr(server, "LATE_S", 0.0)
+    monkeypatch.setattr(node.server, "_served", taken)
+    node.server.renew(CREDENTIALS)
+
+    words = f"other nodes cannot ask this one until its port {node.server.port} is free: the address is in use"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [words]
+    wait_until(lambda: _creates(lake))
+
+
+def _creates(lake: RemoteLake) -> bool:
+    try:
+        lake.create("d")
+    except OwnerUnavailable:  # for a moment nobody listens
+        return False
+    return True

@@ -33,6 +33,7 @@ PRUNE_S = 5.0
 VERSIONS_KEPT = 10_000  # datasets whose files and fields are
 FAILED = "the node that holds the dataset failed; its log says why"
 REOPEN_S = 0.02  # between two trials to have the port again
+LATE_S = 5.0  # without the port, after which that is told
 CLOSE_S = 10.0  # that a call under way may take, once the server closes
 
 logger = logging.getLogger(__name__)
@@ -132,17 +133,20 @@ class LakeServer:
         connection is taken. Calls under way are answered, and sessions go on.
         """
         with self._renewing:
-            is_told = False
+            late_s, is_told = time.monotonic() + LATE_S, False
             self._stop(self._flight)
             while not self._closing.is_set():
                 try:
                     self._flight = self._served(self.port, credentials)
-                    return
                 except (pa.ArrowException, flight.FlightError) as error:
-                    if not is_told:
-                        logger.debug("the port of the lake is not free yet: %s", error)
-                    is_told = True
+                    if not is_told and time.monotonic() >= late_s:
+                        is_told = True
+                        logger.error("other nodes cannot ask this one until its port %d is free: %s", self.port, error)
                     self._closing.wait(REOPEN_S)
+                    continue
+                if is_told:
+                    logger.warning("other nodes can ask this one again")
+                return
 
     def _served(self, port: int, credentials: Credentials) -> "_Flight":
         return _Flight(self, f"{credentials.scheme}://{_bracketed(self._host)}:{port}", credentials)
