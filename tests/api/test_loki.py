@@ -419,6 +419,9 @@ def test_errors_help(server: "Server", logs: str, start_ns: int) -> None:
         return text
 
     one = f'{{dataset="{logs}"}}'
+    long = "9" * 300
+    assert refused(f"rate({one}[{long}h])").endswith("the range is longer than 100 years")
+    assert ask(server, "query_range", query=one, since=f"{long}y", end="1e300", limit=1)["result"]
     assert refused("{") == "line 1, column 2: the end is not expected, but a label"
     assert refused(f"{one} | pattern `<a>`").startswith(
         f"line 1, column {len(one) + 4}: the stage pattern is not supported"

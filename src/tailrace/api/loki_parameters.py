@@ -10,7 +10,7 @@ from starlette.requests import Request
 from tailrace.api.services import read_body
 from tailrace.events import BadRequest
 from tailrace.query.apl.times import datetime_ns
-from tailrace.query.logql.parser import NS_PER_S, duration_ns, parse
+from tailrace.query.logql.parser import MAX_DURATION_NS, NS_PER_S, duration_ns, parse
 from tailrace.query.logql.tree import LogQuery, Matcher, Metric
 
 DEFAULT_LIMIT, MAX_LIMIT = 100, 5000  # of lines, as in Loki
@@ -55,7 +55,7 @@ def range_of(parameters: Parameters) -> tuple[int, int]:
     since_ns = duration_ns(since) if since else DEFAULT_RANGE_NS
     if since_ns is None:
         raise BadRequest(f"since is {since!r}, but it is a duration such as 1h")
-    start_ns = time_of("start", parameters.get("start")) or end_ns - since_ns
+    start_ns = time_of("start", parameters.get("start")) or max(end_ns - since_ns, -MAX_DURATION_NS)
     if start_ns > end_ns:
         raise BadRequest("start is after end")
     return start_ns, end_ns
@@ -66,8 +66,9 @@ def time_of(name: str, text: str | None) -> int | None:
     if not text:
         return None
     if _DIGITS.fullmatch(text):
-        return int(text) * (NS_PER_S if len(text) <= 10 else 1)  # as Loki's ParseTime tells them apart
-    found = datetime_ns(text)
+        found: int | None = int(text) * (NS_PER_S if len(text) <= 10 else 1)  # as Loki's ParseTime tells them apart
+    else:
+        found = datetime_ns(text)
     if found is None:
         try:
             found = round(float(text) * NS_PER_S)
@@ -75,7 +76,7 @@ def time_of(name: str, text: str | None) -> int | None:
             raise BadRequest(
                 f"{name} is {text[:40]!r}, but it is a time in ns or seconds since 1970, or RFC 3339"
             ) from None
-    return found
+    return max(min(found, MAX_DURATION_NS), -MAX_DURATION_NS)
 
 
 def step_of(text: str | None, start_ns: int, end_ns: int) -> int:

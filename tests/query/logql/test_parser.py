@@ -30,6 +30,15 @@ PARTS = (
 )  # fmt: skip
 
 
+def test_a_duration_is_within_the_longest_whatever_its_digits() -> None:
+    digits = "9" * 400
+
+    assert duration_ns(f"{digits}s") == duration_ns(f"1s{digits}y") == 2**63 - 1
+    with pytest.raises(LogqlError, match="the range is longer than 100 years"):
+        parse(f"rate({{}}[{digits}h])")
+    assert isinstance(parse(f"{{}} | took > {digits}ms"), LogQuery)
+
+
 @given(st.lists(st.sampled_from(PARTS), max_size=30).map("".join))
 @settings(max_examples=rounds(300))
 def test_every_text_is_a_tree_or_an_error_with_its_place(text: str) -> None:

@@ -35,6 +35,10 @@ def test_a_value_is_computed_once_and_only_where_it_is_used(stages: str, count: 
     assert columns(stages) == count
 
 
+def test_a_pattern_is_looked_at_in_linear_time() -> None:
+    assert columns('| json | a=~"(?:(?:(?:x?y?){1000}){1000}){1000}" |~ "(?:a?|b?){40}[cd]"') == 2
+
+
 def test_lines_are_read_a_few_times_only() -> None:
     assert columns('| json | logfmt | json | a="1"') == 5
     with pytest.raises(LogqlError, match="at most 3 stages json or logfmt"):

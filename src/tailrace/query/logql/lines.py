@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from tailrace.query.logql.parser import LogqlError
 from tailrace.query.logql.tree import Extraction, LabelFormat, Labels, LineFormat, Rename, Stage, Unwrap
 
-_LOGFMT = re.compile(r'([^\s="]+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
+# From the beginning of a key only, and without going back, as a line may have very many characters without a space.
+_LOGFMT = re.compile(r'(?<![^\s="])([^\s="]++)=(?:"((?:[^"\\]|\\.)*+)"|(\S*+))')
 _ESCAPED = re.compile(r"\\(.)")
 ERROR, JSON_ERROR = "__error__", "JSONParserErr"  # the label of a line that `json` cannot read
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # of a text that was cut, which no answer can have

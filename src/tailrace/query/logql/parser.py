@@ -46,6 +46,7 @@ CONVERSIONS: dict[str, Unit] = {"duration": "seconds", "duration_seconds": "seco
 MAX_DEPTH = 50  # of what is in brackets
 MAX_LENGTH = 16_384  # characters of a query
 NS_PER_S = 1_000_000_000
+MAX_DURATION_NS = 2**63 - 1  # about 292 years, as Go has them
 MAX_RANGE_NS = 100 * 365 * 86_400 * NS_PER_S
 MAX_COUNT = 1_000_000  # of topk and bottomk
 _UNITS_NS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": NS_PER_S, "m": 60 * NS_PER_S}
@@ -103,10 +104,10 @@ def parse(text: str) -> LogQuery | Metric:
 
 
 def duration_ns(text: str) -> int | None:
-    """Return a duration such as 1h30m in ns, None for what is none."""
+    """Return a duration such as 1h30m in ns, None for what is none; MAX_DURATION_NS for a longer one."""
     if not re.fullmatch(f"(?:{_DURATION.pattern})+", text):
         return None
-    return int(sum(float(number) * _UNITS_NS[unit] for number, unit in _DURATION.findall(text)))
+    return int(min(sum(float(number) * _UNITS_NS[unit] for number, unit in _DURATION.findall(text)), MAX_DURATION_NS))
 
 
 class _Parser:

@@ -6,6 +6,9 @@ from functools import partial
 from itertools import product
 from typing import Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tailrace.query.apl.tree import (
     Binary,
     Call,
@@ -320,10 +323,10 @@ class Pipeline:
 
 
 def _may_be_empty(pattern: str) -> bool:
-    """Return whether a regular expression matches an empty text, also where that is not known."""
+    """Return whether a regular expression of RE2 matches an empty text, also where that is not known."""
     try:
-        return re.search(pattern, "") is not None
-    except (re.error, OverflowError, RecursionError):  # RE2 knows what Python does not
+        return bool(pc.match_substring_regex(pa.scalar(""), pattern).as_py())
+    except pa.ArrowInvalid:  # which the engine refuses, too
         return True
 
 
