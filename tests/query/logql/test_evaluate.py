@@ -64,6 +64,30 @@ def test_ranges_are_as_if_each_were_counted_by_itself(
         assert found.get(number) == (pytest.approx(_by_itself(function, values, range_s)) if values else None)
 
 
+def test_ranges_that_overlap_by_much_are_put_together_once() -> None:
+    times = EvaluationTimes(START_NS, START_NS + 10_000 * S, S)
+    aggregation = RangeAggregation("count_over_time", LogQuery(()), 100_000 * S)
+    merged: list[RangeParts] = []
+
+    def sample(_: RangeAggregation, parts: RangeParts) -> Iterable[RangePart]:
+        merged.append(parts)
+        return [RangePart((), number, 1.0) for number in range(110_000)]
+
+    found = evaluate(aggregation, times, sample)[()]
+
+    assert merged[0].in_range == 100_000
+    assert set(found.values()) == {100_000.0}
+    assert len(found) == 10_001
+
+
+def test_points_of_all_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tailrace.query.logql.evaluate.MAX_RANGE_POINTS", 5)
+
+    assert len(evaluated('rate({a="b"}[1m])', {(("n", str(n)),): {0: 1.0} for n in range(5)})) == 5
+    with pytest.raises(LogqlError, match="more than 5 points of series"):
+        evaluated('rate({a="b"}[1m])', {(("n", str(n)),): {0: 1.0} for n in range(6)})
+
+
 def evaluated(text: str, series: SeriesSet, points: int = 2) -> SeriesSet:
     """Return what a query makes of series of one part each for a time."""
     metric = parse(text)

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import add, eq, ge, gt, le, lt, mul, ne, sub
 
@@ -14,10 +14,16 @@ from tailrace.query.logql.tree import Arithmetic, JoinedSeries, Metric, RangeAgg
 
 MAX_POINTS = 11_000  # of a series, as in Loki
 MAX_PARTS = 200_000  # of time, that ranges are put together from
+MAX_RANGE_POINTS = 500 * MAX_POINTS  # of all series of a range: as many as an answer has at most
 
 LabelSet = tuple[tuple[str, str], ...]  # in the order of the names
 Points = dict[int, float]  # by the number of the time
 SeriesSet = dict[LabelSet, Points]
+Total = tuple[float, float]  # the value of parts of a range, and of how many numbers it is
+Merge = Callable[[Total, Total], Total]
+
+
+EXTREMES: Mapping[str, Callable[[float, float], float]] = {"min_over_time": min, "max_over_time": max}
 
 
 class EvaluationTimes(Struct, frozen=True):
@@ -92,39 +98,106 @@ def evaluate(metric: Metric, times: EvaluationTimes, sample: Sample) -> SeriesSe
 
 def _ranges(aggregation: RangeAggregation, times: EvaluationTimes, sample: Sample) -> SeriesSet:
     parts = parts_of(aggregation, times)
-    found: dict[LabelSet, dict[int, list[RangePart]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[LabelSet, list[RangePart]] = defaultdict(list)
     for part in sample(aggregation, parts):
-        # The part is in the ranges that end behind it: those of the times from `first` to `last`.
-        first = max(math.ceil((part.number - parts.in_range + 1) / parts.between), 0)
-        last = min(part.number // parts.between, times.count - 1)
-        for number in range(first, last + 1):
-            found[part.labels][number].append(part)
-    combine = _combination(aggregation)
-    return {
-        labels: {number: combine(several) for number, several in points.items()} for labels, points in found.items()
-    }
+        found[part.labels].append(part)
+    merge, finish = _merging(aggregation), _finishing(aggregation)
+    series: SeriesSet = {}
+    count = 0
+    for labels, own in found.items():
+        ranges = _Ranges(sorted(own, key=lambda part: part.number), parts, times.count, merge)
+        if points := {number: finish(total) for number, total in ranges}:
+            series[labels] = points
+            count += len(points)
+        if count > MAX_RANGE_POINTS:
+            raise LogqlError(
+                f"the query has more than {MAX_RANGE_POINTS} points of series: make the step longer, or sum by a label"
+            )
+    return series
 
 
-def _combination(aggregation: RangeAggregation) -> Callable[[Sequence[RangePart]], float]:
-    """Return what makes the number of a range of those of its parts."""
+class _Ranges:
+    """What the ranges have that any of the parts of one series lie in, by the number of their time.
+
+    Each part is merged a few times, in however many ranges it is: those of a range are in two stacks, of which the
+    older has each part with all that follow it there, the newer one total.
+    """
+
+    def __init__(self, own: Sequence[RangePart], parts: RangeParts, count: int, merge: Merge) -> None:
+        self._own = own  # in their order
+        self._parts = parts
+        self._count = count
+        self._merge = merge
+        self._older: list[tuple[int, Total]] = []
+        self._newer: list[tuple[int, Total]] = []
+        self._newest: Total | None = None  # of the newer
+
+    def __iter__(self) -> Iterator[tuple[int, Total]]:
+        number = following = 0
+        while True:
+            if not self._older and not self._newer:
+                if following == len(self._own):
+                    return
+                behind = self._own[following].number - self._parts.in_range + 1
+                number = max(number, math.ceil(behind / self._parts.between))
+            if number >= self._count:
+                return
+            begin = number * self._parts.between
+            while following < len(self._own) and self._own[following].number < begin + self._parts.in_range:
+                self._add(self._own[following])
+                following += 1
+            self._leave_before(begin)
+            if (total := self._total()) is not None:
+                yield number, total
+            number += 1
+
+    def _add(self, part: RangePart) -> None:
+        one = (part.value, part.values)
+        self._newer.append((part.number, one))
+        self._newest = one if self._newest is None else self._merge(self._newest, one)
+
+    def _leave_before(self, begin: int) -> None:
+        while True:
+            while self._older and self._older[-1][0] < begin:
+                self._older.pop()
+            if self._older or not self._newer:
+                return
+            total: Total | None = None
+            while self._newer:
+                number, one = self._newer.pop()
+                total = one if total is None else self._merge(one, total)
+                self._older.append((number, total))
+            self._newest = None
+
+    def _total(self) -> Total | None:
+        if not self._older or self._newest is None:
+            return self._older[-1][1] if self._older else self._newest
+        return self._merge(self._older[-1][1], self._newest)
+
+
+def _merging(aggregation: RangeAggregation) -> Merge:
+    """Return what makes one total of those of two parts of a range."""
+    extreme = EXTREMES.get(aggregation.function)
+    if extreme is not None:
+        return lambda one, other: (extreme(one[0], other[0]), 0.0)
+    return lambda one, other: (one[0] + other[0], one[1] + other[1])
+
+
+def _finishing(aggregation: RangeAggregation) -> Callable[[Total], float]:
+    """Return what makes the number of a range of its total."""
     range_s = aggregation.range_ns / NS_PER_S
     function = aggregation.function
 
-    def combine(parts: Sequence[RangePart]) -> float:
-        if function.startswith("min"):
-            return min(part.value for part in parts)
-        if function.startswith("max"):
-            return max(part.value for part in parts)
-        if function in DEVIATIONS:
-            [part] = parts  # of which the variance is that of a sample
-            variance = part.value * (part.values - 1) / part.values
+    def finish(total: Total) -> float:
+        value, values = total
+        if function in DEVIATIONS:  # of one part, of which the variance is that of a sample
+            variance = value * (values - 1) / values
             return variance if function == "stdvar_over_time" else math.sqrt(variance)
-        total = sum(part.value for part in parts)
-        if function.startswith("avg"):
-            return total / sum(part.values for part in parts)
-        return total / range_s if function in ("rate", "bytes_rate") else total
+        if function == "avg_over_time":
+            return value / values
+        return value / range_s if function in ("rate", "bytes_rate") else value
 
-    return combine
+    return finish
 
 
 def _aggregated(aggregation: VectorAggregation, series: SeriesSet) -> SeriesSet:
