@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -220,8 +220,19 @@ def test_an_answer_of_a_part_is_none() -> None:
 class DocumentedAxiom:
     """Answers APL queries for pages of events as Axiom's documentation has it: by times, to the nanosecond."""
 
-    def __init__(self, events: list[tuple[str, int]], most: int) -> None:
+    def __init__(
+        self,
+        events: list[tuple[str, int]],
+        most: int,
+        *,
+        other: Callable[[int], int | None] = lambda n: None,
+        is_reversed: bool = False,
+    ) -> None:
         self.asked = 0
+        self.too_much: Callable[[list[tuple[str, int]]], bool] = lambda rows: False
+        self.short_ns = 0  # by how much the end of a range is early
+        self._other = other  # a field besides
+        self._is_reversed = is_reversed  # the order of the fields
         self._events = sorted(events, key=lambda event: timestamp_ns(event[0]))
         self._most = most  # rows of an answer, whatever is asked for
 
@@ -230,14 +241,19 @@ class DocumentedAxiom:
         assert (request.url.path, dict(request.url.params)) == ("/v1/datasets/_apl", {"format": "tabular"})
         body = json.loads(request.content)
         assert body.keys() == {"apl", "startTime", "endTime"}
+        assert timestamp_ns(body["startTime"]) < timestamp_ns(body["endTime"])
         asked = re.fullmatch(r"\['web'\] \| sort by _time asc \| limit (\d+)", body["apl"])
         assert asked is not None
         start_ns, end_ns = timestamp_ns(body["startTime"]), timestamp_ns(body["endTime"])
-        found = [event for event in self._events if start_ns <= timestamp_ns(event[0]) < end_ns]
+        found = [event for event in self._events if start_ns <= timestamp_ns(event[0]) < end_ns - self.short_ns]
         rows = found[: min(int(asked[1]), self._most)]
+        if rows and self.too_much(rows):
+            return httpx.Response(422, json={"message": "too much"})
         columns: list[list[Any]] = [[at for at, _ in rows], [at for at, _ in rows], [n for _, n in rows]]
-        columns.append([None] * len(rows))
-        fields = [{"name": name, "type": "string"} for name in ("_sysTime", "_time", "n", "none")]
+        columns.append([self._other(n) for _, n in rows])
+        fields = [{"name": name, "type": "string"} for name in ("_sysTime", "_time", "n", "m")]
+        if self._is_reversed:
+            columns, fields = columns[::-1], fields[::-1]
         table = {"name": "0", "sources": [{"name": "web"}], "fields": fields, "columns": columns}
         status = {"elapsedTime": 1, "rowsMatched": len(found), "isPartial": False}
         return httpx.Response(200, json={"format": "tabular", "status": status, "tables": [table]})
@@ -282,6 +298,44 @@ def test_an_answer_without_rows_is_the_end_as_go_writes_it_too(tables: Any) -> N
         assert list(event_pages.event_pages(client, "web", *range_)) == []
         assert event_pages.event_count(client, "web", *range_) == 0
         assert event_pages.day_counts(client, "web", *range_) == {}
+
+
+def test_pages_are_as_large_again_once_large_events_have_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_pages, "PAGE_EVENTS", 16)
+    large = "2026-05-02T00:00:00Z"
+    axiom = DocumentedAxiom([(large, 0)] + [(f"2026-05-03T00:{n // 60:02}:{n % 60:02}Z", n) for n in range(1, 200)], 50)
+    axiom.too_much = lambda rows: rows[0][0] == large and len(rows) > 1
+
+    pages = list(axiom.pages())
+
+    assert sorted(json.loads(line)["n"] for each in pages for line in each.lines) == list(range(200))
+    assert axiom.asked < 30
+
+
+def test_an_import_goes_on_within_a_time_though_the_fields_come_in_another_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_pages, "PAGE_EVENTS", 3)
+    events = [("2026-05-02T00:00:00Z", n) for n in range(10)]
+    first, *_ = DocumentedAxiom(events, 50, other=lambda n: -n).pages()
+    rest = list(DocumentedAxiom(events, 50, other=lambda n: -n, is_reversed=True).pages(first.cursor))
+
+    assert sorted(json.loads(line)["n"] for each in (first, *rest) for line in each.lines) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("moved_ns", "told"), [(1, "has no events at 2026-05-02T00:00:00Z"), (-1000, "answers with events of other times")]
+)
+def test_a_server_that_reads_times_otherwise_than_they_are_is_told(
+    moved_ns: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_pages, "PAGE_EVENTS", 2)
+    times = ["2026-05-02T00:00:00Z"] * 2 + ["2026-05-02T00:00:00.0000005Z"] * 2
+    axiom = DocumentedAxiom([(at, n) for n, at in enumerate(times)], most=50)
+    axiom.short_ns = moved_ns
+
+    with pytest.raises(CommandError, match=told):
+        list(axiom.pages())
 
 
 def test_more_events_of_one_time_than_axiom_answers_at_once_are_told() -> None:

@@ -97,7 +97,13 @@ def event_pages(
         if not following:
             raise CommandError(f"{client.base_url} answers without a cursor: its pages cannot be told apart")
         cursor = following
+        most = _grown(most, size, max_bytes)
         yield EventPage(lines, cursor)
+
+
+def _grown(most: int, size: int, max_bytes: int) -> int:
+    """Return how many events to ask for behind a page: more again, once what made the pages small has passed."""
+    return min(most * 2, PAGE_EVENTS) if size * 4 < max_bytes else most
 
 
 def time_pages(
@@ -120,12 +126,12 @@ def time_pages(
     if taken:
         at = yield from _moment_pages(client, dataset, at, leave, max_bytes, taken=int(taken))
     most = PAGE_EVENTS
-    while True:
+    while rfc3339_ns(at) < rfc3339_ns(end):
         answer = _asked(client, _body(dataset, at, end, most), _TABULAR)
         if answer.status_code in TOO_MUCH and most > MIN_PAGE_EVENTS:
             most = max(most // 4, MIN_PAGE_EVENTS)
             continue
-        table = _events(client, answer)
+        table = _events(_read(client, answer))
         if table is None:
             return
         lines, times = _lines(table, leave), _times(client, table)
@@ -135,6 +141,7 @@ def time_pages(
             )
         if times[0] == times[-1]:
             at = yield from _moment_pages(client, dataset, times[0], leave, max_bytes)
+            most = min(most * 2, PAGE_EVENTS)
             continue
         del lines[times.index(times[-1]) :]
         size = sum(map(len, lines))
@@ -142,17 +149,27 @@ def time_pages(
             most = max(len(lines) * max_bytes // size * 3 // 4, MIN_PAGE_EVENTS + 1)
             continue
         at = times[-1]
+        most = _grown(most, size, max_bytes)
         yield EventPage(lines, at)
 
 
 def _moment_pages(
     client: httpx.Client, dataset: str, at: str, leave: frozenset[str], max_bytes: int, taken: int = 0
 ) -> Generator[EventPage, None, str]:
-    """Yield the events of one time but those that were taken, in an order that is always the same; return the next."""
+    """Yield the events of one time but those that were taken, in an order that is always the same, also where the
+    server has another order of the fields meanwhile; return the next time. Raise CommandError.
+    """
     following = shown_ns(rfc3339_ns(at) + 1)
     answer = _asked(client, _body(dataset, at, following, MAX_MOMENT_EVENTS), _TABULAR)
     read = _read(client, answer)
-    lines = sorted(_lines(read.tables[0], leave)) if read.tables else []
+    table = _events(read)
+    if table is None:
+        if not taken:
+            raise CommandError(f"{client.base_url} has no events at {at}, but answered with one before")
+        return following
+    if any(rfc3339_ns(time) != rfc3339_ns(at) for time in set(_times(client, table))):
+        raise CommandError(f"{client.base_url} answers with events of other times, but was asked for those at {at}")
+    lines = sorted(_lines(_by_name(table), leave))
     if len(lines) >= MAX_MOMENT_EVENTS or read.status.rows_matched > len(lines):
         raise CommandError(f"{client.base_url} has more events at {at} than the {len(lines)} that it answers at once")
     while taken < len(lines):
@@ -167,13 +184,17 @@ def _moment_pages(
     return following
 
 
+def _by_name(table: _Table) -> _Table:
+    columns = sorted(zip(table.fields, table.columns, strict=True), key=lambda pair: pair[0].name)
+    return _Table([field for field, _ in columns], [column for _, column in columns])
+
+
 def _body(dataset: str, start: str, end: str, most: int) -> dict[str, object]:
     return {"apl": f"['{dataset}'] | sort by _time asc | limit {most}", "startTime": start, "endTime": end}
 
 
-def _events(client: httpx.Client, answer: httpx.Response) -> _Table | None:
-    """Return the table of an answer, None where it has no rows. Raise CommandError."""
-    read = _read(client, answer)
+def _events(read: _Answer) -> _Table | None:
+    """Return the table of an answer, None where it has no rows."""
     table = read.tables[0] if read.tables else None
     return table if table is not None and table.columns and table.columns[0] else None
 
