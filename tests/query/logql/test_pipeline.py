@@ -35,8 +35,17 @@ def test_a_value_is_computed_once_and_only_where_it_is_used(stages: str, count: 
     assert columns(stages) == count
 
 
-def test_a_pattern_is_looked_at_in_linear_time() -> None:
-    assert columns('| json | a=~"(?:(?:(?:x?y?){1000}){1000}){1000}" |~ "(?:a?|b?){40}[cd]"') == 2
+@pytest.mark.parametrize(
+    "stage",
+    ['| a=~"b)|(c"', '| a!~"b)|(?:c"', '|~ "b)|(c"', '!~ "a" or "("', '|~ "(?:(?:(?:x?y?){1000}){1000}){1000}"'],
+)
+def test_a_pattern_is_one_by_itself_and_looked_at_as_the_engine_does(stage: str) -> None:
+    with pytest.raises(LogqlError, match="is no regular expression: "):
+        columns(stage)
+
+
+def test_a_text_is_no_pattern() -> None:
+    assert columns('| a="(" | a!="(" |= "(" != "("') == 0
 
 
 def test_lines_are_read_a_few_times_only() -> None:

@@ -253,18 +253,20 @@ class Pipeline:
 
     def _matched(self, matcher: Matcher) -> Expression:
         """Return the condition of a matcher; a label that an event has not is empty, as in Loki."""
-        is_for_some = matcher.value != "" if matcher.operator == "=" else not _may_be_empty(matcher.value)
+        is_pattern = matcher.operator in ("=~", "!~")
+        is_for_some = not _may_be_empty(matcher.value) if is_pattern else matcher.value != ""
         value = self._text(matcher.label, only_if_there=is_for_some and matcher.operator in ("=", "=~"))
-        if matcher.operator in ("=", "!="):
+        if not is_pattern:
             return Binary(NOWHERE, "==" if matcher.operator == "=" else "!=", value, constant("string", matcher.value))
         # The whole of the value, with "." for line feeds too, as Loki anchors them.
         matches = Binary(NOWHERE, "matches regex", value, constant("string", f"^(?s:{matcher.value})$"))
         return matches if matcher.operator == "=~" else Call(NOWHERE, "not", (matches,))
 
     def _line_condition(self, stage: LineFilter) -> Expression:
-        is_for_some = all(stage.values) if stage.operator == "|=" else not any(map(_may_be_empty, stage.values))
-        line = self.line(only_if_there=is_for_some and stage.operator in ("|=", "|~"))
-        operator = "contains_cs" if stage.operator in ("|=", "!=") else "matches regex"
+        is_pattern = stage.operator in ("|~", "!~")
+        is_for_each = [not _may_be_empty(value) if is_pattern else value != "" for value in stage.values]
+        line = self.line(only_if_there=all(is_for_each) and stage.operator in ("|=", "|~"))
+        operator = "matches regex" if is_pattern else "contains_cs"
         parts: list[Expression] = [Binary(NOWHERE, operator, line, constant("string", value)) for value in stage.values]
         either = _joined("or", parts)
         return either if stage.operator[0] == "|" else Call(NOWHERE, "not", (either,))
@@ -323,11 +325,15 @@ class Pipeline:
 
 
 def _may_be_empty(pattern: str) -> bool:
-    """Return whether a regular expression of RE2 matches an empty text, also where that is not known."""
+    """Return whether a regular expression of RE2 matches an empty text.
+
+    Raise LogqlError for one that is none by itself, such as `a)|(b`, which may be one where it is put in brackets.
+    """
     try:
         return bool(pc.match_substring_regex(pa.scalar(""), pattern).as_py())
-    except pa.ArrowInvalid:  # which the engine refuses, too
-        return True
+    except pa.ArrowInvalid as error:
+        why = str(error).removeprefix("Invalid regular expression: ")
+        raise LogqlError(f"{pattern[:40]!r} is no regular expression: {why}") from error
 
 
 def _joined(operator: str, parts: Sequence[Expression]) -> Expression:
