@@ -236,6 +236,28 @@ def test_lines_without_a_number_are_none_of_those_that_are_computed_with(server:
         assert computed(f"{function}_over_time", 3) == {"": [[60, value]]}, function
 
 
+def test_conditions_find_the_labels_that_lines_show(server: "Server", start_ns: int) -> None:
+    dataset = server.create("loki-keys")
+    lines = [
+        json.dumps({"http.status": 503, "user-agent": "a", "x": {"y.z": 1}, "one.two.three.four": 4}),
+        r'http.status=503 user-agent=a msg="say \"hi\" \\"',
+    ]
+    events = [{"_time": start_ns // 1_000_000, "message": line} for line in lines]
+    assert server.ingest(dataset, events).status_code == 200
+
+    def found(stages: str) -> list[dict[str, str]]:
+        query, end = f'{{dataset="{dataset}"}} {stages}', start_ns + NS
+        return [each["stream"] for each in ask(server, "query_range", query=query, start=start_ns, end=end)["result"]]
+
+    [shown] = found('| json | __error__=""')
+    assert shown.keys() >= {"http_status", "user_agent", "x_y_z", "one_two_three_four"}
+    for label, value in shown.items():
+        assert found(f'| json | {label}="{value}"'), label
+    [shown] = found('| logfmt | http_status="503"')
+    assert (shown["user_agent"], shown["msg"]) == ("a", 'say "hi" \\')
+    assert found(f"| logfmt | msg=`{shown['msg']}` | user_agent=`a`") == [shown]
+
+
 def test_ranges_may_lie_before_or_after_the_times_that_they_are_for(server: "Server", logs: str, start_ns: int) -> None:
     web = f'{{dataset="{logs}", job="web"}}'
 

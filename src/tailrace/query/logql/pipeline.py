@@ -48,6 +48,8 @@ JSON = "#json"  # the column of a whole line of JSON
 MAX_EXTRACTIONS = 3
 MAX_STRCAT = 64  # arguments
 MAX_JOINTS = 4  # of a label, at which it may be keys of nested objects
+MAX_SIGNS = 2  # joints, up to which each may be one of other characters
+NESTED = ""  # the sign of keys within each other
 _BYTES = r"^\s*((?:[0-9][0-9,]*(?:\.[0-9]*)?|\.[0-9]+)\s*(?i:b|[kmgtpe]i?b?)?)\s*$"
 
 
@@ -318,10 +320,15 @@ class Pipeline:
         key = plain if plain != label and self._fields.field(plain) is not None else label
         if source.kind == "json":
             return Call(NOWHERE, "tostring", (_of_json(self._shared(source, JSON, lambda: parsed), key),))
-        pattern = constant("string", rf'(?:^|\s){re.escape(key)}=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
-        groups = [Call(NOWHERE, "extract", (pattern, constant("long", group), line)) for group in (1, 2)]
-        found = Call(NOWHERE, "strcat", tuple(Call(NOWHERE, "tostring", (group,)) for group in groups))
-        return Call(NOWHERE, "tostring", (found,))
+        named_so = re.escape(key).replace("_", r'[^a-zA-Z0-9\s="]')  # as a label has _ for any other character
+        pattern = constant("string", rf'(?:^|\s){named_so}=(?:"((?:[^"\\]|\\.)*)"|(\S*))')
+        quoted, plain_text = (
+            Call(NOWHERE, "tostring", (Call(NOWHERE, "extract", (pattern, constant("long", group), line)),))
+            for group in (1, 2)
+        )
+        escape, escaped = constant("string", r"\\(.)"), constant("string", r"\1")
+        unescaped = Call(NOWHERE, "replace_regex", (escape, escaped, quoted))
+        return Call(NOWHERE, "tostring", (Call(NOWHERE, "strcat", (unescaped, plain_text)),))
 
 
 def _may_be_empty(pattern: str) -> bool:
@@ -344,16 +351,22 @@ def _joined(operator: str, parts: Sequence[Expression]) -> Expression:
 
 
 def _of_json(value: Expression, label: str) -> Expression:
-    """Return what a JSON value has under a label, whose keys are joined by _ where they are nested."""
+    """Return what a JSON value has under a label, whose keys are joined by _ where they are nested, and which has _ for
+    the . and - of keys: of a label with many in all places or none.
+    """
     words = label.split("_")
+    count = min(len(words) - 1, MAX_JOINTS)
+    signs = ("_", NESTED, ".", "-") if count <= MAX_SIGNS else ("_", NESTED)
+    ways = [*product(signs, repeat=count), *((sign,) * (len(words) - 1) for sign in (".", "-") if sign not in signs)]
     found: list[Expression] = []
-    for joints in product((False, True), repeat=min(len(words) - 1, MAX_JOINTS)):
+    for joints in ways:
         keys = [words[0]]
         for number, word in enumerate(words[1:]):
-            if number < len(joints) and joints[number]:
+            sign = joints[number] if number < len(joints) else "_"
+            if sign == NESTED:
                 keys.append(word)
             else:
-                keys[-1] += f"_{word}"
+                keys[-1] += f"{sign}{word}"
         part = value
         for key in keys:
             part = Member(NOWHERE, part, key, bracketed=True)
