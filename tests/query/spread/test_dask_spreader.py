@@ -173,6 +173,17 @@ def test_an_error_of_a_part_comes_in_its_words(workers: Workers, ways: TwoWays) 
         parts_of(workers.spreader, f"SELECT * FROM read_parquet('{missing}')")
 
 
+def test_what_a_worker_cannot_put_together_is_an_error_of_the_query(workers: Workers) -> None:
+    part = "SELECT 7 AS k, 0 AS bucket"
+    own = pa.table({"k": pa.array(["no number"]), "bucket": pa.array([0], pa.int32())})
+
+    with (
+        workers.spreader.started([part], Interrupt()) as running,
+        pytest.raises(QueryFailed, match=r"failed 3 times, .*no number"),
+    ):
+        running.of_buckets([BucketQuery(SUM_OF_BUCKET, 1, [DividedRows("numbers", range(1), own)])])
+
+
 def test_parts_that_answer_too_much_are_refused(workers: Workers, address: str, ways: TwoWays) -> None:
     narrow = QueryLimits(max_bytes=1024**2)
     spreader = DaskSpreader(SpreadSettings(dask=address), table_root(ways.lake.root), narrow)

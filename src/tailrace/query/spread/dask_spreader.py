@@ -280,7 +280,7 @@ class DaskParts(RunningParts):
                 return result.result(WAIT_S)
             except KilledWorker as error:
                 raise QueryFailed("the Dask workers that ran a part of the query ended, one after the other") from error
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError, pa.ArrowException) as error:
                 raise QueryFailed(f"a part of the query failed {RETRIES + 1} times, the last time {error}") from error
             except TimeoutError as error:
                 if result.done():
