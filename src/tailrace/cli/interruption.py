@@ -12,6 +12,13 @@ ENDING = (signal.SIGINT, signal.SIGTERM)  # of Ctrl-C, and of `timeout` and supe
 _SIGNALLED = 128  # and the signal's number: exit code of what a signal ended, as shells have it
 
 
+def _ending() -> list[signal.Signals]:
+    """Return the signals that end the command: those that whoever started it has it ignore, as scripts have what they
+    start in the background ignore Ctrl-C, stay ignored.
+    """
+    return [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 class Interruption(threading.Event):
     """Is set where a signal ends the reading."""
 
@@ -27,18 +34,19 @@ class Interruption(threading.Event):
 def interruptible() -> Iterator[Interruption]:
     """Ctrl-C and SIGTERM set the event, so that what was read is still sent; a second one ends the command at once."""
     stop = Interruption()
+    ending = _ending()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for each in ending:
+            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
         stop.number = number
         stop.set()
 
-    before = [signal.signal(number, interrupt) for number in ENDING]
+    before = [signal.signal(number, interrupt) for number in ending]
     try:
         yield stop
     finally:
-        for number, handler in zip(ENDING, before, strict=True):
+        for number, handler in zip(ending, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -57,19 +65,20 @@ def stoppable(advice: str) -> Iterator[None]:
         yield
         return
     number = 0
+    ending = _ending()
 
     def stop(found: int, frame: FrameType | None) -> None:
         nonlocal number
         number = found
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for each in ending:
+            signal.signal(each, signal.SIG_DFL)
         raise _Stopped
 
-    before = [signal.signal(each, stop) for each in ENDING]
+    before = [signal.signal(each, stop) for each in ending]
     try:
         yield
     except _Stopped as error:
         raise CommandError(f"stopped by {signal.Signals(number).name}; {advice}", _SIGNALLED + number) from error
     finally:
-        for each, handler in zip(ENDING, before, strict=True):
+        for each, handler in zip(ending, before, strict=True):
             signal.signal(each, handler)
