@@ -5,6 +5,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from starlette.datastructures import ImmutableMultiDict
+
+from tailrace.api.loki_parameters import range_of
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -468,6 +471,11 @@ def test_errors_help(server: "Server", logs: str, start_ns: int) -> None:
     assert "nested" in refused("(" * 100 + "1")
     assert "longer than 100 years" in refused(f"rate({one}[300y])")
     assert "a share from 0 to 1" in refused(f"quantile_over_time(7, {one} | unwrap n [5m])")
+
+
+def test_the_beginning_of_1970_is_a_time() -> None:
+    assert range_of(ImmutableMultiDict({"start": "0", "end": "7200"})) == (0, 7200 * NS)
+    assert range_of(ImmutableMultiDict({"end": "0"})) == (-3600 * NS, 0)
 
 
 def test_a_token_queries_its_datasets_only(server: "Server", logs: str, start_ns: int) -> None:

@@ -85,7 +85,9 @@ async def query_range(request: Request, services: Services, grant: Grant, parame
 async def query(request: Request, services: Services, grant: Grant, parameters: Parameters) -> Any:
     """Answer a LogQL query at one time: numbers, or the lines of the hour before it."""
     tree = query_of(parameters)
-    at_ns = time_of("time", parameters.get("time")) or time.time_ns()
+    at_ns = time_of("time", parameters.get("time"))
+    if at_ns is None:
+        at_ns = time.time_ns()
     if isinstance(tree, LogQuery):
         return await _lines(request, services, grant, tree, parameters, at_ns - DEFAULT_RANGE_NS, at_ns)
     found = await _numbers(request, services, grant, tree, EvaluationTimes(at_ns, at_ns, NS_PER_S))

@@ -50,12 +50,16 @@ def matchers_of(text: str) -> tuple[Matcher, ...]:
 
 def range_of(parameters: Parameters) -> tuple[int, int]:
     """Return the time of a request, as Loki reads it: the hour before now where nothing is given."""
-    end_ns = time_of("end", parameters.get("end")) or time.time_ns()
+    end_ns = time_of("end", parameters.get("end"))
+    if end_ns is None:
+        end_ns = time.time_ns()
     since = parameters.get("since")
     since_ns = duration_ns(since) if since else DEFAULT_RANGE_NS
     if since_ns is None:
         raise BadRequest(f"since is {since!r}, but it is a duration such as 1h")
-    start_ns = time_of("start", parameters.get("start")) or max(end_ns - since_ns, -MAX_DURATION_NS)
+    start_ns = time_of("start", parameters.get("start"))
+    if start_ns is None:
+        start_ns = max(end_ns - since_ns, -MAX_DURATION_NS)
     if start_ns > end_ns:
         raise BadRequest("start is after end")
     return start_ns, end_ns
