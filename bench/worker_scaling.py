@@ -10,7 +10,6 @@ same again.
 import argparse
 import heapq
 import random
-from collections import deque
 from itertools import count
 
 from msgspec import Struct
@@ -44,7 +43,6 @@ class Scaling(Struct, frozen=True):
 class _Worker(Struct):
     """A process that takes events in. What is free is so from a time on."""
 
-    received: deque[float] = deque()  # requests that wait for the event loop, by when they came
     loop_s: float = 0.0
     queued: int = 0  # batches for the log
     is_flushing: bool = False
@@ -55,7 +53,7 @@ def simulate(workers: int, connections: int, seconds: float, seed: int, costs: C
     rng = random.Random(seed)
     order = count()
     events: list[tuple[float, int, int, str, int]] = []  # time, order, worker, what, batches
-    states = [_Worker(received=deque()) for _ in range(workers)]
+    states = [_Worker() for _ in range(workers)]
     disk_s = main_s = disk_used_s = main_used_s = 0.0
     answered = 0
 

@@ -39,12 +39,12 @@ class Api:
             raise ToolError("what answers does not answer in JSON: it is no Tailrace server") from error
         if not answer.is_success:
             message = content.get("message") if isinstance(content, dict) else None
-            raise ToolError(_cut(str(message or f"the server answered with status {answer.status_code}")))
+            raise ToolError(_shortened(str(message or f"the server answered with status {answer.status_code}")))
         return content
 
 
-def _cut(message: str) -> str:
-    """Return the words of an error, of which those may have the query."""
+def _shortened(message: str) -> str:
+    """Return an error's message with at most so many characters, as it may quote the whole query."""
     return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:MAX_MESSAGE_CHARACTERS]}…"
 
 

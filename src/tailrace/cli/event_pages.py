@@ -214,10 +214,8 @@ def _times(client: httpx.Client, table: _Table) -> list[str]:
 def event_count(client: httpx.Client, dataset: str, start: str, end: str) -> int:
     """Return how many events there are from a time until before another one. Raise CommandError."""
     body = {"apl": f"['{dataset}'] | summarize n = count()", "startTime": start, "endTime": end}
-    read = _read(client, _asked(client, body, _TABULAR))
-    if not read.tables or not read.tables[0].columns or not read.tables[0].columns[0]:
-        return 0
-    return msgspec.json.decode(read.tables[0].columns[0][0], type=int)
+    table = _events(_read(client, _asked(client, body, _TABULAR)))
+    return 0 if table is None else msgspec.json.decode(table.columns[0][0], type=int)
 
 
 def day_counts(client: httpx.Client, dataset: str, start: str, end: str) -> dict[str, int]:

@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import ParamSpec, TypeVar
 
 from tailrace.events import Overloaded, ShuttingDown, StorageUnavailable
 from tailrace.log import object_retry
@@ -31,9 +30,6 @@ GONE_EVERY_S = 60.0  # between two looks that nobody asked for at the log of a w
 JOIN_S = 0.5  # a pass over all writers that takes less is made once more while no poll runs
 RETRY_S = 5.0  # for which a request that fails is made again, before the poll counts as failed
 RETRY_AFTER_S = 5
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -239,13 +235,16 @@ class ObjectLogFollower:
                 datasets = self._datasets
             now_s = time.monotonic()
             is_due = is_asked or now_s - self._discovered_s >= DISCOVER_S
-            discovering = self._polling.submit(self._retried, writers_of, self._store) if is_due else None
+            discovering = self._polling.submit(self._writers) if is_due else None
             self._advance([each for each in self._cursors if is_asked or self._is_due(each, now_s)], datasets)
             if discovering is not None:
                 self._advance([each for each in discovering.result() if each not in self._cursors], datasets)
                 self._discovered_s = now_s
             positions = {writer: cursor.position for writer, cursor in self._cursors.items()}
         self._read(positions)
+
+    def _writers(self) -> list[str]:
+        return object_retry.retried(lambda: writers_of(self._store), self._retry_s)
 
     def _is_due(self, writer: str, now_s: float) -> bool:
         return now_s - self._polled_s.get(writer, float("-inf")) >= self._gone_every_s or not self._is_gone(writer)
@@ -270,9 +269,6 @@ class ObjectLogFollower:
     def _check(self) -> None:
         if self._closing:
             raise ShuttingDown("the server is shutting down")
-
-    def _retried(self, call: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        return object_retry.retried(lambda: call(*arguments, **named), self._retry_s)
 
     def _cursor(self, writer: str, behind: Sequence[LogObject], after: int) -> ObjectCursor:
         return ObjectCursor(

@@ -215,8 +215,7 @@ class CutFinder:
         if stage is not None:
             return [stage]
         if isinstance(relation, (Joined, United)):
-            members = (relation.left, relation.right) if isinstance(relation, Joined) else relation.members
-            return [stage for member in members for stage in self.stages(member, None)]
+            return [stage for member in _members(relation) for stage in self.stages(member, None)]
         if not isinstance(relation, Layer):
             self._explain(relation)
             return []
@@ -453,5 +452,9 @@ def aggregates_beneath(relation: Relation) -> Iterator[Derived]:
         yield from (node for node in relation.defines.values() if isinstance(node, Derived) and node.aggregate)
         yield from aggregates_beneath(relation.parent)
     elif isinstance(relation, (Joined, United)):
-        for member in (relation.left, relation.right) if isinstance(relation, Joined) else relation.members:
+        for member in _members(relation):
             yield from aggregates_beneath(member)
+
+
+def _members(relation: Joined | United) -> Sequence[Relation]:
+    return (relation.left, relation.right) if isinstance(relation, Joined) else relation.members

@@ -10,7 +10,7 @@ from tailrace.server.settings import ServerSettings
 
 
 class NodeRecorders:
-    """Makes them, also while the node runs: whenever it begins to lead. To be used on the event loop."""
+    """Makes recorders, also while the node runs: whenever it begins to lead. To be used on the event loop."""
 
     def __init__(self, settings: ServerSettings, metrics: Metrics, refusals: Refusals) -> None:
         self._metrics = metrics
