@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -42,12 +42,8 @@ def interruptible() -> Iterator[Interruption]:
         stop.number = number
         stop.set()
 
-    before = [signal.signal(number, interrupt) for number in ending]
-    try:
+    with _handled_by(interrupt, ending):
         yield stop
-    finally:
-        for number, handler in zip(ending, before, strict=True):
-            signal.signal(number, handler)
 
 
 class _Stopped(BaseException):
@@ -74,11 +70,20 @@ def stoppable(advice: str) -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
         raise _Stopped
 
-    before = [signal.signal(each, stop) for each in ending]
     try:
-        yield
+        with _handled_by(stop, ending):
+            yield
     except _Stopped as error:
         raise CommandError(f"stopped by {signal.Signals(number).name}; {advice}", _SIGNALLED + number) from error
+
+
+@contextmanager
+def _handled_by(
+    handler: Callable[[int, FrameType | None], None], ending: Sequence[signal.Signals]
+) -> Iterator[None]:
+    before = [signal.signal(number, handler) for number in ending]
+    try:
+        yield
     finally:
-        for each, handler in zip(ending, before, strict=True):
-            signal.signal(each, handler)
+        for number, former in zip(ending, before, strict=True):
+            signal.signal(number, former)
