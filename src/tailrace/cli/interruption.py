@@ -78,9 +78,7 @@ def stoppable(advice: str) -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(
-    handler: Callable[[int, FrameType | None], None], ending: Sequence[signal.Signals]
-) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], None], ending: Sequence[signal.Signals]) -> Iterator[None]:
     before = [signal.signal(number, handler) for number in ending]
     try:
         yield
